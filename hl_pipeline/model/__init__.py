@@ -1,0 +1,1 @@
+"""Nouns and pure arithmetic; imports the standard library only, and nobody else here."""

@@ -1,0 +1,69 @@
+"""Every error we raise on purpose, split by what can be done about it.
+
+PipelineError
+├── TryAgain              time heals it; a retrier may act, after `retry_after` seconds if given
+│   ├── ExchangeUnavailable   connection, time-out, 5xx, cut body
+│   ├── RateLimited           the exchange answered 429
+│   ├── BudgetExhausted       our own weight budget refused the request before it was sent
+│   ├── BadAnswer             200, but not what was asked for (HTML, wrong shape, cut JSON)
+│   └── DatabaseUnavailable   Postgres cannot be reached, or broke off
+└── NeedsAPerson          trying again gives the same
+    ├── InvalidSetting        configuration
+    ├── RequestRefused        the exchange refused the request's form (422), or the coin does not exist
+    ├── SchemaMismatch        code and database schema are of different versions
+    └── AlreadyRunning        another instance holds the data folder
+"""
+
+from __future__ import annotations
+
+
+class PipelineError(Exception):
+    """Base of all. Its text names the value, the rule and the next step."""
+
+
+class TryAgain(PipelineError):
+    """Time heals it. ``retry_after`` is in seconds, when the other side named it."""
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class ExchangeUnavailable(TryAgain):
+    """The exchange cannot be reached, or broke off its answer."""
+
+
+class RateLimited(TryAgain):
+    """The exchange answered 429."""
+
+
+class BudgetExhausted(TryAgain):
+    """Our own weight budget refused; nothing was sent."""
+
+
+class BadAnswer(TryAgain):
+    """A 200 that is not an answer to what was asked."""
+
+
+class DatabaseUnavailable(TryAgain):
+    """Postgres cannot be reached, or broke off."""
+
+
+class NeedsAPerson(PipelineError):
+    """Trying again gives the same."""
+
+
+class InvalidSetting(NeedsAPerson):
+    """A setting is missing, malformed or contradicts another."""
+
+
+class RequestRefused(NeedsAPerson):
+    """The exchange refused the form of the request, or does not know the coin."""
+
+
+class SchemaMismatch(NeedsAPerson):
+    """Code and database schema are of different versions."""
+
+
+class AlreadyRunning(NeedsAPerson):
+    """Another instance holds what this one needs alone."""

@@ -1,0 +1,50 @@
+"""A market as the exchange describes it, and the numbers it quotes beside the candles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class MarketKind(StrEnum):
+    """Which of the exchange's universes a market belongs to."""
+
+    PERP = "perp"
+    SPOT = "spot"
+    BUILDER = "builder"
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """One market. ``coin`` is the exchange's case-sensitive name: ``BTC``, ``@107``, ``xyz:TSLA``.
+
+    ``dex`` is empty except for builder markets; ``max_leverage`` is null for spot.
+    """
+
+    coin: str
+    kind: MarketKind
+    dex: str
+    sz_decimals: int
+    max_leverage: int | None
+    is_delisted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MarketContext:
+    """What the exchange quotes for a market at one instant; decimal strings as on the wire.
+
+    ``funding`` is the hourly rate, ``open_interest`` is in coins, the ``day_*``
+    volumes cover the last 24 h. Null means the exchange sent null or has no
+    such number for this kind of market.
+    """
+
+    coin: str
+    mark_price: str
+    oracle_price: str | None
+    mid_price: str | None
+    previous_day_price: str | None
+    funding: str | None
+    premium: str | None
+    open_interest: str | None
+    day_notional_volume: str
+    day_base_volume: str | None
