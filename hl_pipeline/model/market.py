@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class MarketKind(StrEnum):
@@ -48,3 +49,17 @@ class MarketContext:
     open_interest: str | None
     day_notional_volume: str
     day_base_volume: str | None
+
+
+class FundingRate(NamedTuple):
+    """One hourly funding payment of a market.
+
+    ``time_ms`` is the exchange's own instant, UTC, with its jitter (mostly
+    under a second); ``rate`` and ``premium`` are decimal strings that may be
+    negative. Early answers carry no premium.
+    """
+
+    coin: str
+    time_ms: int
+    rate: str
+    premium: str | None

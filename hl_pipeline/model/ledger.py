@@ -1,0 +1,279 @@
+"""The coverage ledger's arithmetic: what an answer proves about a series' slots.
+
+Every slot of ``[expected start, known_until)`` is final, verified empty, lost,
+or part of exactly one gap. This file moves slots between those states; it knows
+no database. ``tests: model/test_ledger.py`` hold the invariant under any answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from hl_pipeline.model.candle import SeriesKey
+from hl_pipeline.model.interval import MINUTE_MS
+from hl_pipeline.model.span import Span, SpanSet
+
+
+class GapReason(StrEnum):
+    """Why a slot is not settled."""
+
+    UNASKED = "unasked"  # closed, and nobody has asked for it
+    PROVISIONAL = "provisional"  # read, but too soon after its close to be trusted
+    ABSENT = "absent"  # rows stand on both sides of it in the same answer
+    UNPUBLISHED = "unpublished"  # the answer ends (or begins) before it
+    REJECTED = "rejected"  # the answer held a row that broke a rule
+    FAILED = "failed"  # the request got no answer
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A run of slots with the same story. ``next_try_ms`` is when asking again makes sense."""
+
+    span: Span
+    reason: GapReason
+    next_try_ms: int
+    attempts: int = 0
+    first_absent_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProofPolicy:
+    """When a read is trusted (design section 6). All in milliseconds of market time."""
+
+    settle_ms: int = 10_000
+    empty_apart_ms: int = 30 * MINUTE_MS
+    empty_age_ms: int = 120 * MINUTE_MS
+    absent_retry_ms: int = 5 * MINUTE_MS
+    absent_retry_old_ms: int = 30 * MINUTE_MS
+    failed_retry_ms: int = MINUTE_MS
+    failed_retry_cap_ms: int = 30 * MINUTE_MS
+    delisted_ends_after_ms: int = 120 * MINUTE_MS
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesState:
+    """What the ledger knows of one series, without its settled slots.
+
+    ``delisted_since_ms`` is null for a listed market and 0 for one that was
+    delisted before we first saw it. ``has_history`` says that some slot was
+    settled by a row, so the series did not begin later than that.
+    """
+
+    series_id: int
+    key: SeriesKey
+    tracked_from_ms: int
+    known_until_ms: int
+    first_open_ms: int | None = None
+    ended_ms: int | None = None
+    delisted_since_ms: int | None = None
+    emits_quiet_rows: bool = False
+    has_history: bool = False
+    gaps: tuple[Gap, ...] = ()
+
+    @property
+    def step_ms(self) -> int:
+        """Length of one slot."""
+        return self.key.interval.milliseconds
+
+    @property
+    def expected_start_ms(self) -> int:
+        """Open time of the first slot that is expected to have a candle."""
+        return self.tracked_from_ms if self.first_open_ms is None else self.first_open_ms
+
+    @property
+    def never_answered(self) -> bool:
+        """No answer has landed yet."""
+        return self.known_until_ms <= self.tracked_from_ms
+
+
+@dataclass(frozen=True, slots=True)
+class SlotsSeen:
+    """What one answer holds: the span it was asked for and the open times of its sound rows, ascending."""
+
+    asked: Span
+    asked_ms: int
+    open_times: list[int]
+    has_quiet_rows: bool = False
+    has_rejected_rows: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerChange:
+    """The series after the change, and the slots that became settled by it."""
+
+    state: SeriesState
+    final: SpanSet = field(default_factory=SpanSet)
+    empty: SpanSet = field(default_factory=SpanSet)
+    lost: SpanSet = field(default_factory=SpanSet)
+
+
+def expire(state: SeriesState, now_ms: int) -> LedgerChange:
+    """Declare lost what the exchange has forgotten; a series never answered starts at what is reachable now."""
+    reachable = state.key.interval.oldest_reachable(now_ms)
+    if state.never_answered:
+        moved = max(state.tracked_from_ms, reachable)
+        return LedgerChange(replace(state, tracked_from_ms=moved, known_until_ms=moved))
+    until = min(reachable, state.ended_ms) if state.ended_ms is not None else reachable
+    known = max(state.known_until_ms, until)
+    never_asked = SpanSet.single(max(state.known_until_ms, state.expected_start_ms), until)
+    forgotten = SpanSet.of(gap.span for gap in state.gaps) & SpanSet.single(0, reachable) | never_asked
+    gaps = _without(state.gaps, SpanSet.single(0, reachable))
+    return LedgerChange(replace(state, known_until_ms=known, gaps=gaps), lost=forgotten)
+
+
+def prove(state: SeriesState, seen: SlotsSeen, policy: ProofPolicy) -> LedgerChange:
+    """What the answer ``seen`` settles, and what stays open and why (design section 6, Prove)."""
+    interval = state.key.interval
+    closed_end = min(seen.asked.end_ms, interval.floor(seen.asked_ms))
+    answered = SpanSet.single(max(seen.asked.start_ms, interval.oldest_reachable(seen.asked_ms)), closed_end)
+    state = _take_in(state, seen, answered, policy)
+    settled_end = interval.floor(seen.asked_ms - policy.settle_ms)
+    present = SpanSet.from_slots(seen.open_times, state.step_ms)
+    final = present & SpanSet.single(0, settled_end)
+    gaps = list(_without(state.gaps, answered))
+    empty = SpanSet()
+    for gap in state.gaps:
+        inside = SpanSet.single(*gap.span) & answered
+        gaps += _provisional(gap, inside & present - final, state.step_ms, policy)
+        proven, still_absent = _judge_absence(gap, inside - present, state, seen, policy)
+        empty |= proven
+        gaps += still_absent
+    state = replace(state, gaps=merged(gaps), has_history=state.has_history or bool(final))
+    return LedgerChange(state, final=final, empty=empty)
+
+
+def fail(state: SeriesState, asked: Span, asked_ms: int, policy: ProofPolicy) -> LedgerChange:
+    """A request that got no answer: its slots wait longer after each attempt."""
+    closed = SpanSet.single(asked.start_ms, min(asked.end_ms, state.key.interval.floor(asked_ms)))
+    state = _extend(state, closed, asked_ms)
+    gaps = list(_without(state.gaps, closed))
+    for gap in state.gaps:
+        wait = min(policy.failed_retry_ms * 2 ** min(gap.attempts, 10), policy.failed_retry_cap_ms)
+        reason = GapReason.FAILED if gap.reason is GapReason.UNASKED else gap.reason
+        gaps += (
+            replace(gap, span=span, reason=reason, attempts=gap.attempts + 1, next_try_ms=asked_ms + wait)
+            for span in SpanSet.single(*gap.span) & closed
+        )
+    return LedgerChange(replace(state, gaps=merged(gaps)))
+
+
+def merged(gaps: Iterable[Gap]) -> tuple[Gap, ...]:
+    """The same gaps in order, neighbours with the same story joined."""
+    joined: list[Gap] = []
+    for gap in sorted(gaps, key=lambda g: g.span):
+        last = joined[-1] if joined else None
+        if last and last.span.end_ms == gap.span.start_ms and replace(last, span=gap.span) == gap:
+            joined[-1] = replace(last, span=Span(last.span.start_ms, gap.span.end_ms))
+        else:
+            joined.append(gap)
+    return tuple(joined)
+
+
+def _take_in(state: SeriesState, seen: SlotsSeen, answered: SpanSet, policy: ProofPolicy) -> SeriesState:
+    """Bring the series up to the answer's instant: where it begins, ends, and how far it is known."""
+    state = _extend(state, answered, seen.asked_ms)
+    if seen.open_times and answered:
+        state = _begin(state, seen.open_times[0], answered.spans[0].start_ms, seen.asked_ms)
+    state = replace(state, emits_quiet_rows=state.emits_quiet_rows or seen.has_quiet_rows)
+    return _end_if_delisted(state, seen, answered, policy)
+
+
+def _begin(state: SeriesState, first_row: int, answered_from: int, asked_ms: int) -> SeriesState:
+    """A first row later than everything asked for is the listing; an earlier one moves the listing back."""
+    reachable = state.key.interval.oldest_reachable(asked_ms)
+    asked_from_the_start = answered_from <= max(state.expected_start_ms, reachable)
+    is_listing = not state.has_history and asked_from_the_start and first_row > state.expected_start_ms
+    is_older = state.first_open_ms is not None and first_row < state.first_open_ms
+    if not (is_listing or is_older):
+        return state
+    return replace(state, first_open_ms=first_row, gaps=_without(state.gaps, SpanSet.single(0, first_row)))
+
+
+def _extend(state: SeriesState, spoken_of: SpanSet, asked_ms: int) -> SeriesState:
+    """Let the ledger speak up to the end of ``spoken_of``; what lies between enters as never asked."""
+    if not spoken_of:
+        return state
+    if state.never_answered:
+        start = max(state.tracked_from_ms, state.key.interval.oldest_reachable(asked_ms))
+        state = replace(state, tracked_from_ms=start, known_until_ms=start)
+    end = spoken_of.spans[-1].end_ms
+    if state.ended_ms is not None:
+        end = min(end, state.ended_ms)
+    if end <= state.known_until_ms:
+        return state
+    start = max(state.known_until_ms, state.expected_start_ms)
+    entering = [Gap(Span(start, end), GapReason.UNASKED, asked_ms)] if start < end else []
+    return replace(state, known_until_ms=end, gaps=(*state.gaps, *entering))
+
+
+def _end_if_delisted(state: SeriesState, seen: SlotsSeen, answered: SpanSet, policy: ProofPolicy) -> SeriesState:
+    """End a delisted series after its last row, once its silence has lasted long enough."""
+    if state.delisted_since_ms is None or state.ended_ms is not None or not answered or seen.has_rejected_rows:
+        return state
+    reached_now = answered.spans[-1].end_ms >= state.key.interval.floor(seen.asked_ms)
+    silent_long_enough = seen.asked_ms >= state.delisted_since_ms + policy.delisted_ends_after_ms
+    if not (reached_now and silent_long_enough):
+        return state
+    after_last_row = seen.open_times[-1] + state.step_ms if seen.open_times else answered.spans[0].start_ms
+    if after_last_row >= answered.spans[-1].end_ms:
+        return state
+    ended = max(after_last_row, state.expected_start_ms)
+    gaps = _without(state.gaps, SpanSet.single(ended, answered.spans[-1].end_ms))
+    return replace(state, ended_ms=ended, known_until_ms=min(state.known_until_ms, ended), gaps=gaps)
+
+
+def _provisional(gap: Gap, slots: SpanSet, step_ms: int, policy: ProofPolicy) -> list[Gap]:
+    return [
+        Gap(span, GapReason.PROVISIONAL, span.start_ms + step_ms + policy.settle_ms, gap.attempts) for span in slots
+    ]
+
+
+def _judge_absence(
+    gap: Gap, absent: SpanSet, state: SeriesState, seen: SlotsSeen, policy: ProofPolicy
+) -> tuple[SpanSet, list[Gap]]:
+    """Split absent slots of one gap into those now proven empty and those that stay a gap, with the reason."""
+    if not absent:
+        return SpanSet(), []
+    if seen.has_rejected_rows:
+        return SpanSet(), _stay(gap, absent, GapReason.REJECTED, None, seen.asked_ms, policy)
+    bounded = absent & _between_rows(seen)
+    proven = SpanSet()
+    if not state.emits_quiet_rows and _absent_before(gap, seen.asked_ms, policy):
+        old_enough = state.key.interval.floor(seen.asked_ms - policy.empty_age_ms)
+        proven = bounded & SpanSet.single(0, old_enough)
+    first_absent = seen.asked_ms if gap.first_absent_ms is None else gap.first_absent_ms
+    waiting = _stay(gap, bounded - proven, GapReason.ABSENT, first_absent, seen.asked_ms, policy)
+    unpublished = _stay(gap, absent - bounded, GapReason.UNPUBLISHED, None, seen.asked_ms, policy)
+    return proven, waiting + unpublished
+
+
+def _between_rows(seen: SlotsSeen) -> SpanSet:
+    return SpanSet.single(seen.open_times[0], seen.open_times[-1]) if seen.open_times else SpanSet()
+
+
+def _absent_before(gap: Gap, asked_ms: int, policy: ProofPolicy) -> bool:
+    return gap.first_absent_ms is not None and asked_ms - gap.first_absent_ms >= policy.empty_apart_ms
+
+
+def _stay(
+    gap: Gap, slots: SpanSet, reason: GapReason, first_absent_ms: int | None, asked_ms: int, policy: ProofPolicy
+) -> list[Gap]:
+    """The slots remain a gap; young ones are asked for again soon, old ones less often."""
+    young = SpanSet.single(asked_ms - policy.empty_age_ms, asked_ms)
+    return [
+        Gap(
+            span,
+            reason,
+            asked_ms + (policy.absent_retry_ms if span.start_ms in young else policy.absent_retry_old_ms),
+            gap.attempts + 1,
+            first_absent_ms,
+        )
+        for span in slots
+    ]
+
+
+def _without(gaps: Iterable[Gap], slots: SpanSet) -> tuple[Gap, ...]:
+    """The gaps with ``slots`` cut out of them."""
+    return tuple(replace(gap, span=span) for gap in gaps for span in SpanSet.single(*gap.span) - slots)

@@ -1,0 +1,79 @@
+"""Plans ask for what is due, once, at the lowest price."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hl_pipeline.model.candle import SeriesKey
+from hl_pipeline.model.interval import WINDOW_SLOTS, Interval
+from hl_pipeline.model.ledger import Gap, GapReason, ProofPolicy, SeriesState, SlotsSeen, prove
+from hl_pipeline.model.plan import EDGE_SLOTS, due_slots, pack, plan
+from hl_pipeline.model.span import Span, SpanSet
+from hl_pipeline.model.tariff import request_weight
+
+MINUTE = 60_000
+NOW = 1_700_000_000_000 // MINUTE * MINUTE + 20_000
+POLICY = ProofPolicy()
+
+
+def fresh(interval: Interval = Interval.M1) -> SeriesState:
+    start = interval.oldest_reachable(NOW)
+    return SeriesState(1, SeriesKey("BTC", interval), start, start)
+
+
+def known(*gaps: Gap, until: int = NOW // MINUTE * MINUTE) -> SeriesState:
+    start = Interval.M1.oldest_reachable(NOW)
+    return SeriesState(1, SeriesKey("BTC", Interval.M1), start, until, has_history=True, gaps=gaps)
+
+
+def test_a_new_series_is_one_request_for_all_the_exchange_has() -> None:
+    for interval in Interval:
+        (planned,) = plan([fresh(interval)], NOW, POLICY)
+        assert planned.request.slots == WINDOW_SLOTS
+        assert planned.weight == 104
+
+
+def test_asking_twice_without_the_clock_moving_asks_nothing() -> None:
+    state = fresh()
+    (planned,) = plan([state], NOW, POLICY)
+    rows = list(range(planned.request.start_ms, planned.request.end_ms, MINUTE))
+    asked = Span(planned.request.start_ms, planned.request.end_ms)
+    state = prove(state, SlotsSeen(asked, NOW, rows), POLICY).state
+    assert plan([state], NOW, POLICY) == []
+
+
+def test_a_tick_reads_the_last_sixty_slots_for_twenty_one_weight() -> None:
+    (planned,) = plan([known(until=NOW // MINUTE * MINUTE - MINUTE)], NOW, POLICY)
+    assert planned.request.slots == EDGE_SLOTS
+    assert planned.request.end_ms == NOW // MINUTE * MINUTE + MINUTE
+    assert planned.weight == 21
+
+
+def test_a_slot_is_not_due_before_it_has_settled() -> None:
+    closed = NOW // MINUTE * MINUTE
+    state = known(until=closed - MINUTE)
+    assert not due_slots(state, closed + POLICY.settle_ms - 1, POLICY)
+    assert due_slots(state, closed + POLICY.settle_ms, POLICY).slots(MINUTE) == 1
+
+
+def test_a_gap_waits_for_its_next_try_unless_a_person_names_a_window() -> None:
+    span = Span(NOW // MINUTE * MINUTE - 600 * MINUTE, NOW // MINUTE * MINUTE - 590 * MINUTE)
+    state = known(Gap(span, GapReason.ABSENT, NOW + MINUTE, 1, NOW))
+    assert plan([state], NOW, POLICY) == []
+    (planned,) = plan([state], NOW, POLICY, window=Span(span.start_ms, span.start_ms + 1))
+    assert (planned.request.start_ms, planned.request.slots) == (span.start_ms, 1)
+
+
+def test_the_nearest_deadline_comes_first() -> None:
+    requests = plan([fresh(Interval.D1), fresh(Interval.M1), fresh(Interval.H1)], NOW, POLICY)
+    assert [p.request.series.interval for p in requests] == [Interval.M1, Interval.H1, Interval.D1]
+
+
+@given(st.sets(st.integers(0, WINDOW_SLOTS - 2), min_size=1, max_size=12))
+def test_packing_covers_every_wanted_slot_and_never_costs_more_than_asking_one_by_one(wanted: set[int]) -> None:
+    slots = SpanSet.of((n * MINUTE, (n + 1) * MINUTE) for n in wanted)
+    packed = pack(slots, MINUTE)
+    assert not slots - SpanSet.of(packed)
+    apart = sum(request_weight("candleSnapshot", span.length_ms // MINUTE) for span in slots)
+    assert sum(request_weight("candleSnapshot", span.length_ms // MINUTE) for span in packed) <= apart
