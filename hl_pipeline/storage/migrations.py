@@ -1,0 +1,246 @@
+"""Brings a database to the schema this code was written for, and refuses to work on another.
+
+``sql/migrations/V0001__what_it_does.sql`` run once each, forward only, each in a transaction with its row in
+``hl.schema_version``. ``sql/repeatable/R__name.sql`` (functions, views, policies, grants) are all applied again, in
+one transaction, when any of them changed: every view of the schema is dropped first, so a view may change its
+columns, and a file that needs another's object is tried again after it. A function whose arguments or result
+change needs its own ``drop function if exists``.
+
+Own code rather than Alembic: the content is plain SQL files, Alembic would add an environment, a template and a
+Python file for each migration, and knows no repeatable files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, LiteralString, cast
+
+import psycopg
+
+from hl_pipeline.model.failure import DatabaseUnavailable, InvalidSetting, SchemaMismatch
+from hl_pipeline.storage.sql import folder, query
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+_VERSIONED = re.compile(r"V(\d{4})__([a-z0-9_]+)\.sql")
+_REPEATABLE = re.compile(r"R__[a-z0-9_]+\.sql")
+#: What a file meets when it names an object that a later file makes.
+_NOT_YET_THERE = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedFunction, psycopg.errors.UndefinedObject)
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """One SQL file. ``version`` is null for repeatable files."""
+
+    path: Path
+    version: int | None
+    description: str
+    checksum: str
+
+    @property
+    def name(self) -> str:
+        """The file's name."""
+        return self.path.name
+
+    @property
+    def text(self) -> LiteralString:
+        """The file's statements; a literal in all but location, for it ships with the code."""
+        return cast("LiteralString", self.path.read_text(encoding="utf-8"))
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaState:
+    """What the database has seen, and what this code would add: file names, in order of application."""
+
+    installed: tuple[str, ...]
+    pending: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationReport:
+    """What one run of ``migrate`` applied: file names in order, and the time it took in milliseconds."""
+
+    applied: tuple[str, ...]
+    took_ms: int
+
+
+def migrate(dsn: str, *, scripts: Path | None = None) -> MigrationReport:
+    """Brings the database at ``dsn`` (a libpq URL) to this code's schema.
+
+    Safe to kill and run again, and safe to run twice at once: the second waits for the first and finds nothing
+    to do. ``scripts`` replaces the project's own ``sql`` folder. Raises SchemaMismatch when the database is newer
+    than the code or an applied file was edited, DatabaseUnavailable when the server cannot be reached.
+    """
+    started = time.monotonic()
+    root = scripts or folder()
+    applied: list[str] = []
+    with _locked_session(dsn) as connection:
+        connection.execute(query("schema_history_tables"))
+        for script in _pending_versions(connection, root):
+            _apply_version(connection, script)
+            applied.append(script.name)
+        if _repeatables_differ(connection, root):
+            applied.extend(_apply_repeatables(connection, _repeatables(root)))
+    return MigrationReport(tuple(applied), _elapsed_ms(started))
+
+
+def state(connection: Connection, *, scripts: Path | None = None) -> SchemaState:
+    """What is installed and what is pending. Raises SchemaMismatch as ``migrate`` does."""
+    root = scripts or folder()
+    versions, repeatables = _versions(root), _repeatables(root)
+    if not _scalar(connection, "schema_history_present"):
+        return SchemaState((), tuple(script.name for script in [*versions, *repeatables]))
+    pending = _pending_versions(connection, root)
+    names = [script.name for script in pending]
+    if _repeatables_differ(connection, root):
+        known = dict(connection.execute(query("schema_repeatables_applied")).fetchall())
+        names += [script.name for script in repeatables if known.get(script.name) != script.checksum]
+    done = [script.name for script in versions if script not in pending]
+    return SchemaState(tuple(done), tuple(names))
+
+
+def check_schema(connection: Connection, *, scripts: Path | None = None) -> None:
+    """Raises SchemaMismatch, saying what to do, unless the database has exactly this code's schema."""
+    found = state(connection, scripts=scripts)
+    if not found.installed:
+        raise SchemaMismatch("the database has no schema of ours; run `hl migrate`")
+    if found.pending:
+        raise SchemaMismatch(
+            f"the code is newer than the database: {', '.join(found.pending)} not applied; run `hl migrate`"
+        )
+
+
+def claim_venue(connection: Connection, venue: str) -> None:
+    """Marks the database as holding the data of ``venue``, for good; the first caller decides.
+
+    Raises InvalidSetting when it already holds another's.
+    """
+    row = connection.execute(query("installation_claim"), {"venue": venue}).fetchone()
+    if row is not None and row[0] != venue:
+        raise InvalidSetting(
+            f"HL_VENUE is {venue}, but this database holds data of {row[0]}; the two must never mix. "
+            f"Set HL_VENUE={row[0]}, or give {venue} a database or HL_HOME of its own"
+        )
+
+
+@contextmanager
+def _locked_session(dsn: str) -> Iterator[Connection]:
+    try:
+        connection = psycopg.connect(
+            dsn,
+            autocommit=True,
+            connect_timeout=5,
+            application_name="hl_pipeline migrate",
+            options="-c timezone=UTC -c lock_timeout=120000 -c statement_timeout=0",
+        )
+    except psycopg.OperationalError as error:
+        raise DatabaseUnavailable(f"migrations cannot start: {str(error).strip().splitlines()[0]}") from error
+    with connection:
+        connection.execute(query("migration_lock"))
+        yield connection
+
+
+def _apply_version(connection: Connection, script: Script) -> None:
+    started = time.monotonic()
+    with connection.transaction():
+        connection.execute(script.text)
+        connection.execute(
+            query("schema_version_record"),
+            {
+                "version": script.version,
+                "description": script.description,
+                "checksum": script.checksum,
+                "took_ms": _elapsed_ms(started),
+            },
+        )
+
+
+def _apply_repeatables(connection: Connection, scripts: Sequence[Script]) -> list[str]:
+    order: list[str] = []
+    with connection.transaction():
+        connection.execute(query("schema_views_drop"))
+        waiting = list(scripts)
+        while waiting:
+            postponed = [script for script in waiting if not _applies(connection, script)]
+            if len(postponed) == len(waiting):
+                connection.execute(postponed[0].text)  # nothing more can help: let its own error speak
+            order += [script.name for script in waiting if script not in postponed]
+            waiting = postponed
+        names = {"names": [script.name for script in scripts]}
+        connection.execute(query("schema_repeatables_forget"), names)
+        connection.execute(
+            query("schema_repeatables_record"), {**names, "checksums": [script.checksum for script in scripts]}
+        )
+    return order
+
+
+def _applies(connection: Connection, script: Script) -> bool:
+    try:
+        with connection.transaction():
+            connection.execute(script.text)
+    except _NOT_YET_THERE:
+        return False
+    return True
+
+
+def _pending_versions(connection: Connection, root: Path) -> list[Script]:
+    known = {row[0]: row for row in connection.execute(query("schema_versions_applied")).fetchall()}
+    scripts = _versions(root)
+    ours = {script.version for script in scripts}
+    unknown = sorted(set(known) - ours)
+    if unknown:
+        raise SchemaMismatch(
+            f"the code is older than the database: migration {unknown[-1]} ({known[unknown[-1]][1]}) was applied by a "
+            "newer version, and migrations only go forward; install that version of hl_pipeline"
+        )
+    for script in scripts:
+        if script.version in known and known[script.version][2] != script.checksum:
+            raise SchemaMismatch(
+                f"{script.name} was edited after it was applied to this database; restore the file and put the "
+                "change into a new migration"
+            )
+    return [script for script in scripts if script.version not in known]
+
+
+def _repeatables_differ(connection: Connection, root: Path) -> bool:
+    known = dict(connection.execute(query("schema_repeatables_applied")).fetchall())
+    return known != {script.name: script.checksum for script in _repeatables(root)}
+
+
+def _versions(root: Path) -> list[Script]:
+    found = []
+    for path in sorted((root / "migrations").glob("*.sql")):
+        match = _VERSIONED.fullmatch(path.name)
+        if match is None:
+            raise SchemaMismatch(f"{path.name} is not named like V0001__what_it_does.sql; rename it")
+        found.append(Script(path, int(match[1]), match[2].replace("_", " "), _checksum(path)))
+    return found
+
+
+def _repeatables(root: Path) -> list[Script]:
+    found = []
+    for path in sorted((root / "repeatable").glob("*.sql")):
+        if _REPEATABLE.fullmatch(path.name) is None:
+            raise SchemaMismatch(f"{path.name} is not named like R__name.sql; rename it")
+        found.append(Script(path, None, path.stem[3:].replace("_", " "), _checksum(path)))
+    return found
+
+
+def _checksum(path: Path) -> str:
+    # Line ends are no content: a checkout on another system must not look like an edit.
+    return hashlib.sha256(path.read_bytes().replace(b"\r\n", b"\n")).hexdigest()
+
+
+def _scalar(connection: Connection, name: str) -> Any:
+    row = connection.execute(query(name)).fetchone()
+    return None if row is None else row[0]
+
+
+def _elapsed_ms(started: float) -> int:
+    return round((time.monotonic() - started) * 1000)

@@ -1,0 +1,1 @@
+"""Tests of the storage room, against a real Postgres and real processes."""

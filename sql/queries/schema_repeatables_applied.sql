@@ -1,0 +1,2 @@
+-- Which repeatable files were applied, and with which content?
+select name, checksum from hl.schema_repeatable
