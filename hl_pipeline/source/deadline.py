@@ -1,0 +1,114 @@
+"""A total deadline for one HTTP exchange, kept at every read and write of the socket.
+
+httpx's time-outs bound each read, so a server that drips one byte at a time
+holds a client for ever, in the headers as well as in the body. Looking up a
+host's name is the resolver's own affair and not bounded here.
+"""
+
+from __future__ import annotations
+
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpcore
+import httpx
+
+_SocketOption = tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
+
+
+class Deadline:
+    """When the exchange of the calling thread has to be over. Each thread has its own."""
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._of_thread = threading.local()
+
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """Everything this thread does on the socket inside the block ends within ``seconds``."""
+        self._of_thread.at = self._monotonic() + seconds
+        try:
+            yield
+        finally:
+            self._of_thread.at = None
+
+    def left(self, timeout: float | None) -> float | None:
+        """``timeout`` cut down to the seconds left; 0 or less when there are none."""
+        at: float | None = getattr(self._of_thread, "at", None)
+        if at is None:
+            return timeout
+        left = at - self._monotonic()
+        return left if timeout is None else min(timeout, left)
+
+
+class _Stream(httpcore.NetworkStream):
+    """A socket whose waits never outlast the deadline."""
+
+    def __init__(self, inner: httpcore.NetworkStream, deadline: Deadline) -> None:
+        self._inner = inner
+        self._deadline = deadline
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        left = self._deadline.left(timeout)
+        if left is not None and left <= 0:
+            raise httpcore.ReadTimeout("the total deadline has passed")
+        return self._inner.read(max_bytes, left)
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        left = self._deadline.left(timeout)
+        if left is not None and left <= 0:
+            raise httpcore.WriteTimeout("the total deadline has passed")
+        self._inner.write(buffer, left)
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        left = self._deadline.left(timeout)
+        if left is not None and left <= 0:
+            raise httpcore.ConnectTimeout("the total deadline has passed")
+        return _Stream(self._inner.start_tls(ssl_context, server_hostname, left), self._deadline)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._inner.get_extra_info(info)
+
+
+class _Backend(httpcore.SyncBackend):
+    def __init__(self, deadline: Deadline) -> None:
+        self._deadline = deadline
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[_SocketOption] | None = None,
+    ) -> httpcore.NetworkStream:
+        left = self._deadline.left(timeout)
+        if left is not None and left <= 0:
+            raise httpcore.ConnectTimeout("the total deadline has passed")
+        inner = super().connect_tcp(host, port, left, local_address, socket_options)
+        return _Stream(inner, self._deadline)
+
+
+def client_with(deadline: Deadline, *, max_connections: int = 8) -> httpx.Client:
+    """An httpx client on HTTP/1.1 that keeps connections, obeys ``deadline``, and neither proxies nor redirects."""
+    transport = httpx.HTTPTransport(trust_env=False)
+    # httpx offers no way to hand its transport a network backend, so its pool is replaced by our own.
+    transport._pool = httpcore.ConnectionPool(
+        ssl_context=httpx.create_ssl_context(trust_env=False),
+        max_connections=max_connections,
+        max_keepalive_connections=max_connections,
+        keepalive_expiry=30.0,
+        http1=True,
+        http2=False,
+        network_backend=_Backend(deadline),
+    )
+    return httpx.Client(transport=transport, trust_env=False, follow_redirects=False)

@@ -1,0 +1,131 @@
+"""One request to the info service: send, read within the deadline and the cap, turn a bad status into its error."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import httpx
+import msgspec
+
+from hl_pipeline.model.failure import BadAnswer, ExchangeUnavailable, RateLimited, RequestRefused
+from hl_pipeline.source.body import read_body
+from hl_pipeline.source.deadline import Deadline, client_with
+from hl_pipeline.source.endpoint import info_url
+from hl_pipeline.source.retry import retry_after_seconds
+
+_HEADERS = {"Content-Type": "application/json", "Accept": "application/json", "Accept-Encoding": "gzip"}
+_OK = 200
+_UNPROCESSABLE = 422
+_TOO_MANY = 429
+_SERVER_ERROR = 500
+_PASSING = frozenset({408, 425})
+_REDIRECTS = range(300, 400)
+_REFUSALS = range(400, 500)
+
+
+class Unserved(ExchangeUnavailable):
+    """It failed before any row was served: no connection, or a status that carries no rows."""
+
+
+class Ambiguous(Unserved):
+    """A 500 on candles, where overload and an unknown coin look alike (hyperliquid.md 2.3)."""
+
+
+class InfoService:
+    """The info service at an endpoint, over HTTP/1.1 with kept connections; may be used by several threads.
+
+    ``deadline_s`` bounds a request from connecting to the last byte;
+    ``max_body_bytes`` bounds its answer, packed and unpacked. A ``client`` of
+    one's own is for tests; the built-in one keeps the deadline at every socket
+    read, follows no redirect and ignores proxy variables.
+
+    Raises:
+        InvalidSetting: the endpoint is not an address we are willing to ask.
+    """
+
+    def __init__(
+        self,
+        endpoint_url: str,
+        *,
+        deadline_s: float,
+        max_body_bytes: int,
+        client: httpx.Client | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.url = info_url(endpoint_url)
+        self._deadline_s = deadline_s
+        self._max_body_bytes = max_body_bytes
+        self._deadline = Deadline(monotonic)
+        self._client = client or client_with(self._deadline)
+
+    def close(self) -> None:
+        """Close the kept connections."""
+        self._client.close()
+
+    def post(self, payload: Mapping[str, Any], name: str) -> bytes:
+        """The unpacked body of the 200 that answers ``payload``; ``name`` says in errors what was asked.
+
+        Raises:
+            ExchangeUnavailable: no connection, the deadline, a cut body, 5xx.
+            RateLimited: 429, with Retry-After if it was usable.
+            BadAnswer: a body above the cap, in a strange encoding, or a status that means nothing here.
+            RequestRefused: 422, another 4xx, or a redirect.
+        """
+        try:
+            with (
+                self._deadline.within(self._deadline_s),
+                self._client.stream(
+                    "POST", self.url, content=msgspec.json.encode(payload), headers=_HEADERS, timeout=self._deadline_s
+                ) as response,
+            ):
+                encoding = response.headers.get("Content-Encoding", "").strip().lower()
+                body = read_body(self._timely(response), encoding, self._max_body_bytes)
+                if response.status_code != _OK:
+                    raise self._failure(payload, name, response, body)
+                return body
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            raise Unserved(
+                f"{self.url} cannot be reached for {name} ({type(error).__name__}: {error}); it is asked again"
+            ) from error
+        except httpx.TimeoutException as error:
+            raise ExchangeUnavailable(
+                f"{self.url} did not finish {name} within {self._deadline_s:g} s ({type(error).__name__}); "
+                "it is asked again"
+            ) from error
+        except httpx.HTTPError as error:
+            raise ExchangeUnavailable(
+                f"{self.url} broke off {name} ({type(error).__name__}: {error}); it is asked again"
+            ) from error
+
+    def _timely(self, response: httpx.Response) -> Iterator[bytes]:
+        """The raw chunks, as long as the deadline lasts."""
+        for chunk in response.iter_raw():
+            left = self._deadline.left(None)
+            if left is not None and left <= 0:
+                raise httpx.ReadTimeout("still dripping at the deadline")
+            yield chunk
+
+    def _failure(self, payload: Mapping[str, Any], name: str, response: httpx.Response, body: bytes) -> Exception:
+        """The error that says what can be done about a status other than 200; headers never enter its text."""
+        status = response.status_code
+        seen = body[:320].decode("utf-8", "replace")[:80]
+        said = f"{self.url} answered {status} to {name}, starting {seen!r}"
+        pause = retry_after_seconds(response.headers.get("Retry-After"))
+        if status == _TOO_MANY:
+            return RateLimited(f"{said}: too much weight from this address; it is asked again later", retry_after=pause)
+        if status == _SERVER_ERROR and payload["type"] == "candleSnapshot":
+            return Ambiguous(
+                f"{said}: either it is overloaded or it does not know the coin; compare the coin with the markets",
+                retry_after=pause,
+            )
+        if status >= _SERVER_ERROR or status in _PASSING:
+            return Unserved(f"{said}: it is asked again", retry_after=pause)
+        if status == _UNPROCESSABLE:
+            return RequestRefused(f"{said}: it refuses the form of the request; look at the values asked for")
+        if status in _REDIRECTS:
+            return RequestRefused(f"{said}: redirects are not followed; set the endpoint to its final address")
+        if status in _REFUSALS:
+            return RequestRefused(f"{said}: asking again gives the same; look at the endpoint's address")
+        return BadAnswer(f"{said}: only 200 carries an answer; it is asked again")
