@@ -176,8 +176,10 @@ create table hl.rate_limit (
     key text primary key,
     max_weight integer not null check (max_weight > 0),
     window_length interval not null default interval '60 seconds',
-    refused_since timestamptz
+    refused_since timestamptz,
+    refused_total bigint not null default 0
 );
+comment on column hl.rate_limit.refused_since is 'first refusal since a request was last let through; null while none waits';
 create table hl.rate_limit_spend (
     spend_id bigint generated always as identity primary key,
     key text not null references hl.rate_limit,

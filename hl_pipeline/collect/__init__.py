@@ -1,0 +1,1 @@
+"""Joins source and storage: plan -> fetch -> land -> prove. Knows no Dagster and parses nothing."""

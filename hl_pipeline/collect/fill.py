@@ -1,0 +1,225 @@
+"""Fill the ledger: plan -> fetch -> land -> prove, for the live edge, a gap or a back-fill alike.
+
+Requests run on a few threads; each draws its provenance row, asks, and lands
+its answer in one transaction. A request that fails leaves its slots a gap and
+never holds up the others. Killed anywhere, running again ends in the same
+tables: what was not committed is planned again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from hl_pipeline.collect.land import Landing, land_answer, land_expiry, land_failure, needs_expiry
+from hl_pipeline.model.answer import CandleAnswer, CandleRequest
+from hl_pipeline.model.clock import Clock
+from hl_pipeline.model.failure import BudgetExhausted, DatabaseUnavailable, PipelineError
+from hl_pipeline.model.interval import Interval
+from hl_pipeline.model.ledger import ProofPolicy, SeriesState
+from hl_pipeline.model.plan import PlannedRequest, plan
+from hl_pipeline.model.span import Span
+from hl_pipeline.storage import fetches, series
+from hl_pipeline.storage.candles import Partitions
+from hl_pipeline.storage.engine import Database
+
+
+class CandleSource(Protocol):
+    """Whatever can be asked for candles: the exchange, or a test's list of them."""
+
+    def candles(self, request: CandleRequest, *, lane: str) -> CandleAnswer:
+        """The candles of one request, or a TryAgain / NeedsAPerson error."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FillPolicy:
+    """How to fill: when a read is trusted, how many requests at once, on whose weight."""
+
+    proof: ProofPolicy = field(default_factory=ProofPolicy)
+    concurrency: int = 4
+    lane: str = "live"
+
+
+@dataclass(slots=True)
+class FillReport:
+    """What one fill did. Slots count candles' places; weight is what the exchange was asked to spend."""
+
+    planned: int = 0
+    landed: int = 0
+    skipped: int = 0
+    weight: int = 0
+    received: int = 0
+    rejected: int = 0
+    inserted: int = 0
+    updated: int = 0
+    revised: int = 0
+    settled_final: int = 0
+    settled_empty: int = 0
+    lost: int = 0
+    failures: list[str] = field(default_factory=list)
+    coins_failed: set[str] = field(default_factory=set)
+
+    def add(self, answer: CandleAnswer, landing: Landing) -> None:
+        """Count one landed answer."""
+        self.landed += 1
+        self.weight += answer.receipt.weight
+        self.received += len(answer.candles) + len(answer.rejected) + answer.outside
+        self.rejected += len(answer.rejected)
+        self.inserted += landing.rows.inserted
+        self.updated += landing.rows.updated
+        self.revised += landing.rows.revised
+        step = answer.request.series.interval.milliseconds
+        self.settled_final += landing.change.final.slots(step)
+        self.settled_empty += landing.change.empty.slots(step)
+
+
+Progress = Callable[[FillReport], None]
+
+
+def fill(
+    source: CandleSource,
+    database: Database,
+    clock: Clock,
+    policy: FillPolicy | None = None,
+    *,
+    coins: Collection[str] | None = None,
+    intervals: Collection[Interval] | None = None,
+    window: Span | None = None,
+    run_id: str | None = None,
+    on_progress: Progress | None = None,
+) -> FillReport:
+    """Ask for every due slot of the tracked series (or of the named ones) and store what comes.
+
+    ``window`` asks for everything unsettled in that span, whatever its next try.
+
+    Raises:
+        DatabaseUnavailable: what was landed stays; run it again.
+    """
+    policy = policy or FillPolicy()
+    now_ms = clock.now_ms()
+    with database.connection() as connection:
+        states = series.load(connection, coins=coins, intervals=intervals)
+    report = FillReport()
+    if _expire(database, states, now_ms, report):
+        with database.connection() as connection:
+            states = series.load(connection, coins=coins, intervals=intervals)
+    requests = plan(states, now_ms, policy.proof, window=window)
+    report.planned = len(requests)
+    _Filler(source, database, clock, policy, run_id, report, on_progress).run(requests)
+    return report
+
+
+def _expire(database: Database, states: Sequence[SeriesState], now_ms: int, report: FillReport) -> bool:
+    """Enter as lost what has passed its deadline; true when anything changed."""
+    late = [
+        state
+        for state in states
+        if needs_expiry(
+            state.known_until_ms if state.ended_ms is None else max(state.known_until_ms, now_ms),
+            min((gap.span.start_ms for gap in state.gaps), default=None),
+            state.key.interval,
+            now_ms,
+        )
+    ]
+    for state in late:
+        with database.connection() as connection:
+            change = land_expiry(connection, state.series_id, now_ms)
+        report.lost += change.lost.slots(state.step_ms)
+    return bool(late)
+
+
+@dataclass(slots=True)
+class _Filler:
+    """One fill under way: shares the report between its threads."""
+
+    source: CandleSource
+    database: Database
+    clock: Clock
+    policy: FillPolicy
+    run_id: str | None
+    report: FillReport
+    on_progress: Progress | None
+    _guard: threading.Lock = field(default_factory=threading.Lock)
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _partitions: Partitions = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._partitions = Partitions(self.database)
+
+    def run(self, requests: Sequence[PlannedRequest]) -> None:
+        """Work the requests off in their order; the first fatal error stops the rest and is raised."""
+        if not requests:
+            return
+        with ThreadPoolExecutor(min(self.policy.concurrency, len(requests)), "fill") as pool:
+            futures = [pool.submit(self._one, request) for request in requests]
+            try:
+                done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            except BaseException:
+                # an interrupt: let the requests under way land, begin no new one
+                self._cancel(futures)
+                raise
+            self._raise_first(done, futures)
+
+    def _raise_first(self, done: Collection[Future[None]], futures: Sequence[Future[None]]) -> None:
+        for future in done:
+            error = future.exception()
+            if error is not None:
+                self._cancel(futures)
+                raise error
+
+    def _cancel(self, futures: Sequence[Future[None]]) -> None:
+        self._stop.set()
+        for future in futures:
+            future.cancel()
+
+    def _one(self, planned: PlannedRequest) -> None:
+        if self._stop.is_set():
+            return
+        request = planned.request
+        asked_ms = self.clock.now_ms()
+        with self.database.autocommit() as connection:
+            fetch_id = fetches.asked(
+                connection, "candleSnapshot", asked_ms, request=request, lane=self.policy.lane, run_id=self.run_id
+            )
+        try:
+            answer = self.source.candles(request, lane=self.policy.lane)
+        except DatabaseUnavailable:
+            raise
+        except PipelineError as error:
+            self._failed(planned, fetch_id, asked_ms, error)
+            return
+        if answer.candles:
+            self._partitions.ensure(answer.candles[0].open_ms, answer.candles[-1].open_ms)
+        with self.database.connection() as connection:
+            landing = land_answer(connection, planned.series_id, fetch_id, answer, asked_ms, self.policy.proof)
+        with self._guard:
+            self.report.add(answer, landing)
+            self._progress()
+
+    def _failed(self, planned: PlannedRequest, fetch_id: int, asked_ms: int, error: PipelineError) -> None:
+        """Keep the failure where the next plan and the people see it, and go on with the others."""
+        request = planned.request
+        exhausted = isinstance(error, BudgetExhausted)
+        with self.database.connection() as connection:
+            if exhausted:  # nothing was sent: the slots are as due as before
+                fetches.failed(connection, fetch_id, str(error))
+            else:
+                span = Span(request.start_ms, request.end_ms)
+                land_failure(connection, planned.series_id, fetch_id, span, asked_ms, str(error), self.policy.proof)
+        with self._guard:
+            if exhausted:
+                self.report.skipped += 1
+                self._stop.set()
+            else:
+                coin, interval = request.series
+                self.report.failures.append(f"{coin} {interval}: {error}")
+                self.report.coins_failed.add(coin)
+            self._progress()
+
+    def _progress(self) -> None:
+        if self.on_progress is not None:
+            self.on_progress(self.report)

@@ -1,0 +1,74 @@
+"""Provenance: one row a request, drawn before it is sent and completed when its rows are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hl_pipeline.model.answer import CandleRequest, Receipt, RejectedRow
+from hl_pipeline.model.interval import to_datetime
+from hl_pipeline.storage.engine import Connection
+from hl_pipeline.storage.sql import query
+
+
+def asked(
+    connection: Connection,
+    request_type: str,
+    asked_ms: int,
+    *,
+    request: CandleRequest | None = None,
+    lane: str = "live",
+    run_id: str | None = None,
+    endpoint: str = "",
+) -> int:
+    """Record that a request is about to be sent; the id orders answers by when they were asked for."""
+    row = connection.execute(
+        query("fetch_asked"),
+        {
+            "endpoint": endpoint,
+            "request_type": request_type,
+            "coin": request.series.coin if request else None,
+            "interval": str(request.series.interval) if request else None,
+            "window_start": to_datetime(request.start_ms) if request else None,
+            "window_end": to_datetime(request.end_ms) if request else None,
+            "lane": lane,
+            "run_id": run_id,
+            "asked_at": to_datetime(asked_ms),
+        },
+    ).fetchone()
+    assert row is not None  # noqa: S101  # insert ... returning always gives its row
+    return int(row[0])
+
+
+def landed(
+    connection: Connection, fetch_id: int, receipt: Receipt, *, rows: int, rejected: Sequence[RejectedRow] = ()
+) -> None:
+    """Complete the record, in the transaction that stores the rows; rows refused are kept with their rule."""
+    connection.execute(
+        query("fetch_landed"),
+        {
+            "fetch_id": fetch_id,
+            "endpoint": receipt.endpoint,
+            "rows": rows,
+            "rejected": len(rejected),
+            "weight": receipt.weight,
+            "latency_ms": receipt.latency_ms,
+            "sha256": receipt.sha256,
+            "http_status": receipt.http_status,
+        },
+    )
+    if rejected:
+        connection.execute(
+            query("rejected_rows_insert"),
+            {
+                "fetch_id": fetch_id,
+                "positions": [row.position for row in rejected],
+                "rules": [row.rule for row in rejected],
+                "values": [row.value for row in rejected],
+                "payloads": [row.payload for row in rejected],
+            },
+        )
+
+
+def failed(connection: Connection, fetch_id: int, error: str) -> None:
+    """Record that the request got no answer that could be used."""
+    connection.execute(query("fetch_failed"), {"fetch_id": fetch_id, "error": error})
