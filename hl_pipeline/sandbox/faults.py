@@ -1,0 +1,218 @@
+"""What can go wrong, when and for whom: a plan that can be changed while the exchange runs.
+
+A fault is a kind, a filter and a limit. It holds while the world's clock is in
+``[since_ms, until_ms)``, for requests its filter matches, at most ``times``
+times, each time with probability ``chance``. Chances are drawn from the plan's
+seed and a counter, so the same requests meet the same faults.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from hl_pipeline.sandbox.noise import stream_key
+
+
+class FaultKind(StrEnum):
+    """Everything the sandbox can do wrong; the comment says what ``amount`` means where it means anything."""
+
+    # candles, until the fault ends; `opens_ms` names the slots, or all if empty
+    LATE = "late"  # not published yet
+    VANISHED = "vanished"  # published before, gone now
+    REVISED = "revised"  # a closed candle still shows half its volume and trades
+    # one bad row in a candle answer, or the rows of `opens_ms`
+    NAN = "nan"
+    UNDERSCORE = "underscore"
+    WRONG_COIN = "wrong_coin"
+    OFF_GRID = "off_grid"
+    HIGH_BELOW_LOW = "high_below_low"
+    VOLUME_WITHOUT_TRADES = "volume_without_trades"
+    DUPLICATE = "duplicate"
+    OUT_OF_ORDER = "out_of_order"
+    # the whole answer
+    RATE_LIMITED = "429"
+    SERVER_ERROR = "500"
+    BAD_GATEWAY = "502"
+    UNAVAILABLE = "503"
+    DRIP = "drip"  # ms between pieces of the body
+    CUT = "cut"
+    HTML = "html"
+    NULL = "null"
+    OBJECT = "object"
+    EMPTY = "empty"
+    TRUNCATED = "truncated"
+    # beside an otherwise right answer
+    LATENCY = "latency"  # ms before the answer
+    STALE = "stale"  # ms the head lags behind
+
+
+SLOT_KINDS = frozenset({FaultKind.LATE, FaultKind.VANISHED, FaultKind.REVISED})
+ROW_KINDS = frozenset(
+    {
+        FaultKind.NAN,
+        FaultKind.UNDERSCORE,
+        FaultKind.WRONG_COIN,
+        FaultKind.OFF_GRID,
+        FaultKind.HIGH_BELOW_LOW,
+        FaultKind.VOLUME_WITHOUT_TRADES,
+        FaultKind.DUPLICATE,
+        FaultKind.OUT_OF_ORDER,
+    }
+)
+BESIDE_KINDS = frozenset({FaultKind.LATENCY, FaultKind.STALE})
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that goes wrong. Filters left empty match everything; instants are ms UTC on the world's clock."""
+
+    kind: FaultKind
+    coin: str = ""
+    interval: str = ""
+    request: str = ""
+    opens_ms: tuple[int, ...] = ()
+    since_ms: int | None = None
+    until_ms: int | None = None
+    times: int | None = None
+    chance: float = 1.0
+    amount: int = 0
+
+    def matches(self, request: str, coin: str, interval: str, now_ms: int) -> bool:
+        """Whether the fault holds now for such a request."""
+        if self.since_ms is not None and now_ms < self.since_ms:
+            return False
+        if self.until_ms is not None and now_ms >= self.until_ms:
+            return False
+        wanted = ((self.request, request), (self.coin, coin), (self.interval, interval))
+        if any(want and want != is_ for want, is_ in wanted):
+            return False
+        return request == "candleSnapshot" or self.kind not in SLOT_KINDS | ROW_KINDS
+
+
+@dataclass(slots=True)
+class Decision:
+    """What one request meets: at most one fault of the whole answer, any number of the others."""
+
+    whole: Fault | None = None
+    candles: list[Fault] = field(default_factory=list)
+    latency_ms: int = 0
+    stale_ms: int = 0
+
+    @property
+    def names(self) -> str:
+        """The faults met, for the log."""
+        kinds = [fault.kind.value for fault in self.candles] + ([self.whole.kind.value] if self.whole else [])
+        beside = [name for name, amount in (("latency", self.latency_ms), ("stale", self.stale_ms)) if amount]
+        return ",".join(kinds + beside)
+
+
+class FaultPlan:
+    """The faults in force; safe to change from any thread."""
+
+    def __init__(self, seed: int = 0, faults: Iterable[Fault] = ()) -> None:
+        self.seed = seed
+        self._faults: dict[int, Fault] = {}
+        self._used: dict[int, int] = {}
+        self._drawn = 0
+        self._next = 1
+        self._lock = threading.Lock()
+        self.add(*faults)
+
+    @classmethod
+    def seeded(cls, seed: int, chance: float = 0.05) -> FaultPlan:
+        """A plan in which every transient fault of an answer happens now and then, ``chance`` in all."""
+        kinds = (
+            FaultKind.RATE_LIMITED,
+            FaultKind.SERVER_ERROR,
+            FaultKind.BAD_GATEWAY,
+            FaultKind.UNAVAILABLE,
+            FaultKind.CUT,
+            FaultKind.HTML,
+            FaultKind.NULL,
+            FaultKind.OBJECT,
+            FaultKind.TRUNCATED,
+        )
+        return cls(seed, [Fault(kind, chance=chance / len(kinds)) for kind in kinds])
+
+    def add(self, *faults: Fault) -> list[int]:
+        """Put faults in force; their numbers."""
+        with self._lock:
+            numbers = list(range(self._next, self._next + len(faults)))
+            self._faults.update(zip(numbers, faults, strict=True))
+            self._next += len(faults)
+            return numbers
+
+    def remove(self, number: int) -> None:
+        """End one fault; a number that is not in force is ignored."""
+        with self._lock:
+            self._faults.pop(number, None)
+
+    def clear(self) -> None:
+        """End all faults: the exchange tells the truth from now on."""
+        with self._lock:
+            self._faults.clear()
+
+    def in_force(self) -> dict[int, Fault]:
+        """Faults by number, those not yet or no longer effective included."""
+        with self._lock:
+            return dict(self._faults)
+
+    def late(self, coin: str, interval: str, opens_ms: Sequence[int], until_ms: int | None = None) -> int:
+        """Slots that are not published before ``until_ms``."""
+        return self.add(Fault(FaultKind.LATE, coin, interval, opens_ms=tuple(opens_ms), until_ms=until_ms))[0]
+
+    def revised(self, coin: str, interval: str, opens_ms: Sequence[int], until_ms: int | None = None) -> int:
+        """Closed candles that show half their volume before ``until_ms``."""
+        return self.add(Fault(FaultKind.REVISED, coin, interval, opens_ms=tuple(opens_ms), until_ms=until_ms))[0]
+
+    def fail_next(self, kind: FaultKind, times: int = 1, *, request: str = "") -> int:
+        """The next ``times`` answers fail in this way."""
+        return self.add(Fault(kind, request=request, times=times))[0]
+
+    def outage(self, since_ms: int, until_ms: int) -> int:
+        """Nothing but 502 pages in ``[since_ms, until_ms)``."""
+        return self.add(Fault(FaultKind.BAD_GATEWAY, since_ms=since_ms, until_ms=until_ms))[0]
+
+    def decide(self, request: str, coin: str, interval: str, now_ms: int) -> Decision:
+        """What this request meets; uses up one of ``times`` of each fault it meets."""
+        decision = Decision()
+        if not self._faults:
+            return decision
+        with self._lock:
+            for number, fault in list(self._faults.items()):
+                if decision.whole is not None and _is_whole(fault):
+                    continue
+                if fault.matches(request, coin, interval, now_ms) and self._strikes(number, fault):
+                    self._note(decision, fault)
+        return decision
+
+    def _strikes(self, number: int, fault: Fault) -> bool:
+        if fault.chance < 1.0:
+            self._drawn += 1
+            if stream_key(self.seed, "fault", self._drawn) / 2**64 >= fault.chance:
+                return False
+        if fault.times is not None:
+            used = self._used.get(number, 0) + 1
+            self._used[number] = used
+            if used >= fault.times:
+                del self._faults[number]
+            return used <= fault.times
+        return True
+
+    @staticmethod
+    def _note(decision: Decision, fault: Fault) -> None:
+        if fault.kind is FaultKind.LATENCY:
+            decision.latency_ms += fault.amount
+        elif fault.kind is FaultKind.STALE:
+            decision.stale_ms += fault.amount
+        elif _is_whole(fault):
+            decision.whole = fault
+        else:
+            decision.candles.append(fault)
+
+
+def _is_whole(fault: Fault) -> bool:
+    return fault.kind not in SLOT_KINDS | ROW_KINDS | BESIDE_KINDS

@@ -1,0 +1,103 @@
+"""Which candles a request gets: the window, the newest 5000, quiet slots, and the open candle last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hl_pipeline.model.interval import WINDOW_SLOTS
+from hl_pipeline.sandbox.noise import stream_key
+from hl_pipeline.sandbox.wire import Chunk, Encoder, Row, encode
+from hl_pipeline.sandbox.world import STEPS_MS, Manners, QuietMode, WindowMode, World
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A candleSnapshot request, its instants in ms UTC, both ends inclusive as on the wire."""
+
+    coin: str
+    interval: str
+    start_ms: int
+    end_ms: int
+
+
+#: Changes the rows of an answer: hides, revises, breaks.
+Edit = Callable[[list[Row]], list[Row]]
+
+
+def slots_asked(ask: Ask, now_ms: int, window: WindowMode) -> tuple[int, int]:
+    """``[first, end)``: open times of the slots in the window and among the newest 5000, the open one included."""
+    step = STEPS_MS[ask.interval]
+    first = ask.start_ms - ask.start_ms % step
+    if window is WindowMode.STRICT and first < ask.start_ms:
+        first += step
+    head = now_ms - now_ms % step
+    oldest = head - (WINDOW_SLOTS - 1) * step
+    last = min(ask.end_ms - ask.end_ms % step, head)
+    return max(first, oldest), last + step
+
+
+def candle_snapshot(
+    world: World, encoder: Encoder, manners: Manners, ask: Ask, now_ms: int, edit: Edit | None = None
+) -> tuple[bytes, int]:
+    """The answer's body and how many rows it holds, as the exchange would send it at ``now_ms``."""
+    step = STEPS_MS[ask.interval]
+    first, end = slots_asked(ask, now_ms, manners.window)
+    life_first, life_end = world.truth.life(ask.coin)
+    first, end = max(first, life_first - life_first % step), min(end, life_end)
+    head = now_ms - now_ms % step
+    chunks = encoder.chunks(ask.coin, ask.interval, first, min(end, head)) if first < min(end, head) else []
+    tail = _open_rows(world, ask, now_ms) if first <= head < end else []
+    hidden = _hidden(world, manners, ask, now_ms)
+    if edit is None and hidden is None:
+        return _sliced(chunks, first, min(end, head), tail)
+    rows = [row for chunk in chunks for row in _rows(chunk, first, min(end, head))] + tail
+    if hidden is not None:
+        rows = [row for row in rows if row.trades or not hidden(row)]
+    if edit is not None:
+        rows = edit(rows)
+    return b"[" + b",".join(row.text for row in rows) + b"]", len(rows)
+
+
+def _open_rows(world: World, ask: Ask, now_ms: int) -> list[Row]:
+    columns = world.truth.open_candle(ask.coin, STEPS_MS[ask.interval], now_ms)
+    return encode(world.truth.markets[ask.coin], ask.interval, columns)
+
+
+def _sliced(chunks: list[Chunk], first: int, end: int, tail: list[Row]) -> tuple[bytes, int]:
+    parts, count = [], len(tail)
+    for chunk in chunks:
+        low, high = chunk.between(first, end)
+        parts.append(chunk.body[chunk.offsets[low] : chunk.offsets[high]])
+        count += high - low
+    parts.extend(row.text + b"," for row in tail)
+    return b"[" + b"".join(parts)[:-1] + b"]", count
+
+
+def _rows(chunk: Chunk, first: int, end: int) -> list[Row]:
+    low, high = chunk.between(first, end)
+    body, offsets = chunk.body, chunk.offsets
+    return [Row(chunk.opens_ms[i], chunk.trades[i], body[offsets[i] : offsets[i + 1] - 1]) for i in range(low, high)]
+
+
+def _hidden(world: World, manners: Manners, ask: Ask, now_ms: int) -> Callable[[Row], bool] | None:
+    """Whether a row without trades is left out; rows before the listing are reference prices and always sent."""
+    if manners.quiet is QuietMode.DENSE:
+        return None
+    market = world.truth.markets[ask.coin]
+    if market.quiet == 0.0:
+        return None
+    if manners.quiet is QuietMode.SPARSE:
+        return lambda row: row.open_ms >= market.listed_ms
+    step, lag = STEPS_MS[ask.interval], manners.quiet_lag_ms
+    key = (world.seed, ask.coin, ask.interval)
+
+    def is_late(row: Row) -> bool:
+        age = now_ms - row.open_ms - step
+        if age >= lag:
+            return False
+        return age < lag // 3 + stream_key("late", *key, row.open_ms) % max(1, lag - lag // 3)
+
+    if ask.end_ms < now_ms - lag - step:
+        return None
+    return is_late

@@ -1,0 +1,1 @@
+"""The local exchange: its truth, its manners, its limits and its faults."""
