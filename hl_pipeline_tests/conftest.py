@@ -27,7 +27,7 @@ def _url(server: str, name: str) -> str:
 
 def _administer(server: str, statement: str, *names: str) -> None:
     with psycopg.connect(server, autocommit=True, connect_timeout=5, options="-c lock_timeout=10s") as connection:
-        connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))  # type: ignore[arg-type]
+        connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
 
 
 @pytest.fixture(scope="session")

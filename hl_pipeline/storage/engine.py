@@ -39,13 +39,14 @@ class Database:
         statement_timeout_ms: int = 300_000,
         lock_timeout_ms: int = 10_000,
     ) -> None:
-        self._url = make_url(url).set(drivername="postgresql")
+        self._url = make_url(url)
         self._dagster_url = dagster_url
         self._max_connections = max_connections
         self._wait_seconds = float(connect_timeout_seconds)
-        self._session = {
+        self._session: dict[str, Any] = {
+            **_keywords(self._url),
             "application_name": application_name,
-            "connect_timeout": str(connect_timeout_seconds),
+            "connect_timeout": connect_timeout_seconds,
             "options": (
                 f"-c timezone=UTC -c statement_timeout={statement_timeout_ms} -c lock_timeout={lock_timeout_ms}"
                 " -c idle_in_transaction_session_timeout=300000"
@@ -67,7 +68,7 @@ class Database:
     @property
     def libpq_url(self) -> str:
         """``postgresql://…`` for psycopg, psql and ADBC; holds the password."""
-        return _text(self._url)
+        return _text(self._url.set(drivername="postgresql"))
 
     @property
     def psycopg_url(self) -> str:
@@ -109,7 +110,7 @@ class Database:
 
     def engine(self) -> Engine:
         """A SQLAlchemy engine for pandas and Great Expectations. It pools nothing; the caller disposes of it."""
-        return create_engine(self.psycopg_url, poolclass=NullPool, connect_args=dict(self._session))
+        return create_engine(self.psycopg_url, poolclass=NullPool, connect_args=self._session)
 
     def close(self) -> None:
         """Gives every connection back. The object may be used again afterwards."""
@@ -133,7 +134,11 @@ class Database:
         try:
             connection = pool.getconn()
         except PoolTimeout as error:
-            raise DatabaseUnavailable(f"{self.address} gave no connection: {self._reason()}") from error
+            self._try_once()
+            raise DatabaseUnavailable(
+                f"all {self._max_connections} connections of this process to {self.address} stayed busy for "
+                f"{self._wait_seconds:g} s: raise max_connections, or hold them shorter"
+            ) from error
         try:
             yield connection
         except psycopg.OperationalError as error:
@@ -147,9 +152,9 @@ class Database:
     def _opened(self) -> ConnectionPool[Connection]:
         with self._guard:
             if self._pool is None:
+                self._try_once()  # the pool itself would try for long and then not say why it failed
                 self._pool = ConnectionPool(
-                    self.libpq_url,
-                    kwargs=dict(self._session),
+                    kwargs=self._session,
                     min_size=0,
                     max_size=self._max_connections,
                     timeout=self._wait_seconds,
@@ -158,16 +163,11 @@ class Database:
                 )
             return self._pool
 
-    def _reason(self) -> str:
-        """Why a connection cannot be had, asked of the server itself: the pool only knows that it waited."""
+    def _try_once(self) -> None:
         try:
-            psycopg.connect(self.libpq_url, **self._connect_arguments()).close()
+            psycopg.connect(**self._session).close()
         except psycopg.OperationalError as error:
-            return _first_line(error)
-        return f"all {self._max_connections} connections of this process were busy for {self._wait_seconds:g} s"
-
-    def _connect_arguments(self) -> dict[str, Any]:
-        return dict(self._session)
+            raise DatabaseUnavailable(f"{self.address} cannot be reached: {_first_line(error)}") from error
 
 
 def create_database_if_missing(url: str) -> bool:
@@ -176,10 +176,11 @@ def create_database_if_missing(url: str) -> bool:
     Raises DatabaseUnavailable when the server cannot be reached; psycopg's InsufficientPrivilege when the user
     may not create databases.
     """
-    wanted = make_url(url).set(drivername="postgresql")
+    wanted = make_url(url)
     name = wanted.database or ""
+    administration = {**_keywords(wanted), "dbname": "postgres", "connect_timeout": 5}
     try:
-        with psycopg.connect(_text(wanted.set(database="postgres")), autocommit=True, connect_timeout=5) as connection:
+        with psycopg.connect(**administration, autocommit=True) as connection:
             if connection.execute(sql.query("database_exists"), {"name": name}).fetchone():
                 return False
             statement = psycopg_sql.SQL("create database {}").format(psycopg_sql.Identifier(name))
@@ -189,6 +190,11 @@ def create_database_if_missing(url: str) -> bool:
     except psycopg.OperationalError as error:
         raise DatabaseUnavailable(f"{_address(wanted)} cannot be reached: {_first_line(error)}") from error
     return True
+
+
+def _keywords(url: URL) -> dict[str, Any]:
+    """The URL as libpq's keywords, whatever driver its scheme names."""
+    return {**url.translate_connect_args(username="user", database="dbname"), **url.query}
 
 
 def _text(url: URL) -> str:

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, LiteralString, cast
+from typing import Any, LiteralString
 
 import psycopg
 
@@ -51,7 +51,7 @@ class Script:
     @property
     def text(self) -> LiteralString:
         """The file's statements; a literal in all but location, for it ships with the code."""
-        return cast("LiteralString", self.path.read_text(encoding="utf-8"))
+        return self.path.read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ def state(connection: Connection, *, scripts: Path | None = None) -> SchemaState
     pending = _pending_versions(connection, root)
     names = [script.name for script in pending]
     if _repeatables_differ(connection, root):
-        known = dict(connection.execute(query("schema_repeatables_applied")).fetchall())
+        known = _known_repeatables(connection)
         names += [script.name for script in repeatables if known.get(script.name) != script.checksum]
     done = [script.name for script in versions if script not in pending]
     return SchemaState(tuple(done), tuple(names))
@@ -208,9 +208,12 @@ def _pending_versions(connection: Connection, root: Path) -> list[Script]:
     return [script for script in scripts if script.version not in known]
 
 
+def _known_repeatables(connection: Connection) -> dict[str, str]:
+    return {row[0]: row[1] for row in connection.execute(query("schema_repeatables_applied")).fetchall()}
+
+
 def _repeatables_differ(connection: Connection, root: Path) -> bool:
-    known = dict(connection.execute(query("schema_repeatables_applied")).fetchall())
-    return known != {script.name: script.checksum for script in _repeatables(root)}
+    return _known_repeatables(connection) != {script.name: script.checksum for script in _repeatables(root)}
 
 
 def _versions(root: Path) -> list[Script]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import LiteralString, cast
+from typing import LiteralString
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -31,4 +31,4 @@ def query(name: str) -> LiteralString:
     The text is a literal in all but location: it ships with the code and is never built from values.
     Raises FileNotFoundError for a name that is not there.
     """
-    return cast("LiteralString", (folder() / "queries" / f"{name}.sql").read_text(encoding="utf-8"))
+    return (folder() / "queries" / f"{name}.sql").read_text(encoding="utf-8")

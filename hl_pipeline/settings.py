@@ -1,0 +1,261 @@
+"""What a user may set: one frozen object, read from ``HL_*`` variables, judged before anything starts.
+
+Every refusal names the variable, the value (never a secret's), the rule and the next step. Importing this module
+does nothing; only `Settings.load` reads the environment. Rooms below take plain arguments, not this object.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from hl_pipeline.model.failure import InvalidSetting
+from hl_pipeline.model.interval import Interval
+
+PREFIX = "HL_"
+#: Read by the tests, not by the pipeline.
+_TEST_PREFIX = "HL_TEST_"
+_ENDPOINTS = {
+    "live": "https://api.hyperliquid.xyz",
+    "testnet": "https://api.hyperliquid-testnet.xyz",
+    "sandbox": "http://127.0.0.1:4010",
+}
+_COIN = re.compile(r"[A-Za-z0-9@:/_.*?-]{1,64}")  # as hl.market checks it
+_HOST = re.compile(r"(?!-)[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})+")
+#: Share of the exchange's allowance we spend; the rest absorbs clocks that differ (design.md section 6).
+_SPENT_PERCENT = 97
+
+
+def _split(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    parts = [part.strip() for part in value.split(",")]
+    if "" in parts:
+        raise ValueError("names must be separated by single commas")
+    return parts
+
+
+T = TypeVar("T")
+CommaList = BeforeValidator(_split)
+
+
+class Settings(BaseModel):
+    """Everything that can be set. Frozen; secrets do not show in its repr.
+
+    ``home`` is absolute; ``settle_seconds`` is how long after its close a candle may still change;
+    ``request_deadline_seconds`` bounds one request in total; ``clock_offset_ms`` shifts market time, in the
+    sandbox only.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=True)
+
+    venue: Literal["live", "testnet", "sandbox"] = "live"
+    endpoint: str = ""
+    allowed_hosts: Annotated[tuple[str, ...], CommaList] = ()
+    database_url: SecretStr | None = None
+    dagster_database_url: SecretStr | None = None
+    home: Path = Path(".hl")
+    markets: Annotated[tuple[str, ...], CommaList] = ("BTC", "ETH", "SOL", "ARB", "OP", "MATIC")
+    intervals: Annotated[tuple[Interval, ...], CommaList] = tuple(Interval)
+    weight_per_minute: int = Field(default=1200, ge=60, le=100_000)
+    settle_seconds: float = Field(default=10.0, ge=0, le=3600, allow_inf_nan=False)
+    concurrency: int = Field(default=4, ge=1, le=16)
+    request_deadline_seconds: float = Field(default=15.0, gt=0, le=300, allow_inf_nan=False)
+    max_body_bytes: int = Field(default=16 * 1024 * 1024, ge=64 * 1024, le=1024 * 1024 * 1024)
+    ui_port: int = Field(default=3000, ge=1, le=65535)
+    ui_host: str = "127.0.0.1"
+    clock_offset_ms: int = 0
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str] | None = None) -> Settings:
+        """Reads ``HL_*`` from ``environ``, the process's own by default. An empty value counts as not set.
+
+        Raises:
+            InvalidSetting: naming every variable that is wrong, one a line.
+        """
+        environ = os.environ if environ is None else environ
+        ours = {
+            name: value
+            for name, value in environ.items()
+            if name.startswith(PREFIX) and not name.startswith(_TEST_PREFIX)
+        }
+        try:
+            return cls(**{name.removeprefix(PREFIX).lower(): value for name, value in ours.items() if value.strip()})
+        except ValidationError as error:
+            complaints = [_complaint(detail, ours) for detail in error.errors()]
+        raise InvalidSetting("\n".join(complaints))
+
+    @property
+    def weight_limit(self) -> int:
+        """Request weight we allow ourselves in any 60 s."""
+        return self.weight_per_minute * _SPENT_PERCENT // 100
+
+    @property
+    def venue_home(self) -> Path:
+        """The venue's own folder, so that a sandbox's candles never meet the real ones."""
+        return self.home / self.venue
+
+    @property
+    def dagster_home(self) -> Path:
+        """Dagster's folder."""
+        return self.venue_home / "dagster"
+
+    @field_validator("home")
+    @classmethod
+    def _absolute(cls, home: Path) -> Path:
+        return home.expanduser().absolute()
+
+    @field_validator("markets")
+    @classmethod
+    def _are_coins(cls, markets: tuple[str, ...]) -> tuple[str, ...]:
+        for coin in markets:
+            if not _COIN.fullmatch(coin):
+                raise ValueError(f"{coin!r} is not a coin as the exchange writes it (BTC, @107, xyz:TSLA)")
+        return _without_repeats(markets)
+
+    @field_validator("intervals")
+    @classmethod
+    def _once_each(cls, intervals: tuple[Interval, ...]) -> tuple[Interval, ...]:
+        return _without_repeats(intervals)
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _are_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        for host in hosts:
+            if not _HOST.fullmatch(host) or _is_address(host):
+                raise ValueError(f"{host!r} is not a lower-case host name; addresses are not taken")
+        return hosts
+
+    @field_validator("ui_host")
+    @classmethod
+    def _ui_stays_here(cls, host: str) -> str:
+        if not _is_loopback(host):
+            raise ValueError("the web interface has no login, so it only listens on loopback (127.0.0.1, ::1)")
+        return host
+
+    @field_validator("database_url", "dagster_database_url")
+    @classmethod
+    def _database_is_safe(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None:
+            _judge_database_url(url.get_secret_value())
+        return url
+
+    @model_validator(mode="before")
+    @classmethod
+    def _endpoint_of_venue(cls, values: Any) -> Any:
+        if isinstance(values, dict) and not values.get("endpoint"):
+            return {**values, "endpoint": _ENDPOINTS.get(values.get("venue", "live"), "")}
+        return values
+
+    @field_validator("endpoint")
+    @classmethod
+    def _endpoint_is_plain(cls, endpoint: str) -> str:
+        return endpoint.removesuffix("/")
+
+    @model_validator(mode="after")
+    def _belongs_together(self) -> Self:
+        _judge_endpoint(self.endpoint, self.venue, self.allowed_hosts)
+        if self.clock_offset_ms and self.venue != "sandbox":
+            raise ValueError("HL_CLOCK_OFFSET_MS: market time may only be shifted in the sandbox; unset it")
+        if self.dagster_database_url is not None and self.database_url is None:
+            raise ValueError("HL_DAGSTER_DATABASE_URL: only goes with HL_DATABASE_URL; set both or neither")
+        return self
+
+
+def _judge_endpoint(endpoint: str, venue: str, allowed_hosts: tuple[str, ...]) -> None:
+    if "@" in endpoint:
+        raise ValueError("HL_ENDPOINT: carries a user or password, which no exchange needs; remove it")
+    try:
+        parts = urlsplit(endpoint)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        raise ValueError(f"HL_ENDPOINT: {endpoint!r} is not a URL; write it like {_ENDPOINTS[venue]}") from None
+    if not endpoint.isascii() or not endpoint.isprintable() or " " in endpoint or "\\" in endpoint:
+        raise ValueError(
+            f"HL_ENDPOINT: {endpoint!r} has characters no host name has; write it like {_ENDPOINTS[venue]}"
+        )
+    if parts.path or parts.query or parts.fragment or "?" in endpoint or "#" in endpoint:
+        raise ValueError(f"HL_ENDPOINT: {endpoint!r} must end after the host; write it like {_ENDPOINTS[venue]}")
+    if venue == "sandbox":
+        if parts.scheme != "http" or not _is_loopback(host):
+            raise ValueError(
+                f"HL_ENDPOINT: {endpoint!r} is no sandbox: that is http on loopback, like {_ENDPOINTS[venue]}"
+            )
+        return
+    known = {urlsplit(_ENDPOINTS[venue]).hostname, *allowed_hosts}
+    if parts.scheme != "https" or host not in known:
+        raise ValueError(
+            f"HL_ENDPOINT: {endpoint!r} must be https to {' or '.join(sorted(map(str, known)))}; "
+            "add a host you trust to HL_ALLOWED_HOSTS, or set HL_VENUE=sandbox for a local one"
+        )
+
+
+def _judge_database_url(url: str) -> None:
+    """Refuses what could show the password or the data to the network in between."""
+    from psycopg import ProgrammingError  # here, because it takes 0.2 s and most processes set no URL
+    from psycopg.conninfo import conninfo_to_dict
+
+    if not url.startswith("postgresql://"):
+        raise ValueError("must begin with postgresql:// (name no driver; each user of the URL picks its own)")
+    try:
+        parts = conninfo_to_dict(url)  # libpq's own reading: ?host= in the query overrules the authority
+    except ProgrammingError:
+        raise ValueError("is not a URL that libpq understands: postgresql://user:password@host:port/name") from None
+    if not parts.get("dbname"):
+        raise ValueError("names no database: postgresql://user:password@host:port/name")
+    hosts = [str(parts[key]) for key in ("host", "hostaddr") if parts.get(key)]
+    remote = [host for group in hosts for host in group.split(",") if not (host.startswith("/") or _is_loopback(host))]
+    if remote and parts.get("sslmode") != "verify-full":
+        raise ValueError(
+            f"{remote[0]} is another machine, and the data must not travel there unproven: "
+            "add ?sslmode=verify-full (and sslrootcert=system for a public certificate)"
+        )
+
+
+def _complaint(detail: Any, given: Mapping[str, str]) -> str:
+    field = str(detail["loc"][0]) if detail["loc"] else ""
+    rule = str(detail["msg"]).removeprefix("Value error, ")
+    if not field:
+        return rule  # a rule over several variables names them itself
+    name = PREFIX + field.upper()
+    if detail["type"] == "extra_forbidden":
+        known = ", ".join(sorted(PREFIX + known.upper() for known in Settings.model_fields))
+        return f"{name} is not a setting; correct or unset it. There are: {known}"
+    shown = "" if field.endswith("database_url") else f" = {given.get(name, '')!r}"
+    default = "" if field.endswith("database_url") else ", or unset it for the default"
+    return f"{name}{shown}: {rule}; correct it{default}"
+
+
+def _without_repeats(items: tuple[T, ...]) -> tuple[T, ...]:
+    repeated = {str(item) for item in items if items.count(item) > 1}
+    if repeated:
+        raise ValueError(f"{', '.join(sorted(repeated))} is named more than once")
+    return items
+
+
+def _is_loopback(host: str) -> bool:
+    return host == "localhost" or (_is_address(host) and ip_address(host).is_loopback)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True

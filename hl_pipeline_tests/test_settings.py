@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from hl_pipeline.model.failure import InvalidSetting
+from hl_pipeline.model.interval import Interval
+from hl_pipeline.settings import Settings
+
+CANARY = "canary-9f3c"
+
+
+def test_nothing_set_means_the_live_exchange_and_the_embedded_postgres() -> None:
+    settings = Settings.load({})
+    assert (settings.venue, settings.endpoint) == ("live", "https://api.hyperliquid.xyz")
+    assert settings.database_url is None
+    assert settings.markets == ("BTC", "ETH", "SOL", "ARB", "OP", "MATIC")
+    assert settings.intervals == tuple(Interval)
+    assert settings.home == Path.cwd() / ".hl"
+    assert settings.ui_host == "127.0.0.1"
+
+
+def test_the_venue_chooses_the_endpoint_and_the_folder() -> None:
+    sandbox = Settings.load({"HL_VENUE": "sandbox", "HL_HOME": "/srv/hl"})
+    assert sandbox.endpoint == "http://127.0.0.1:4010"
+    assert sandbox.dagster_home == Path("/srv/hl/sandbox/dagster")
+    assert Settings.load({"HL_VENUE": "testnet"}).endpoint == "https://api.hyperliquid-testnet.xyz"
+
+
+def test_lists_are_separated_by_commas() -> None:
+    settings = Settings.load({"HL_MARKETS": "BTC, @107,xyz:TSLA", "HL_INTERVALS": "1m,1h"})
+    assert settings.markets == ("BTC", "@107", "xyz:TSLA")
+    assert settings.intervals == (Interval.M1, Interval.H1)
+
+
+def test_three_percent_of_the_weight_stays_unspent() -> None:
+    assert Settings.load({}).weight_limit == 1164
+    assert Settings.load({"HL_WEIGHT_PER_MINUTE": "100"}).weight_limit == 97
+
+
+def test_an_empty_value_counts_as_not_set() -> None:
+    assert Settings.load({"HL_DATABASE_URL": "", "HL_VENUE": " "}) == Settings.load({})
+
+
+def test_variables_of_others_are_left_alone() -> None:
+    assert Settings.load({"PATH": "/bin", "HL_TEST_DATABASE_URL": "x"}) == Settings.load({})
+
+
+def test_settings_do_not_change() -> None:
+    with pytest.raises(ValidationError):
+        Settings.load({}).venue = "sandbox"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "rule"),
+    [
+        ("HL_VENUE", "mars", "'live', 'testnet' or 'sandbox'"),
+        ("HL_MARKETS", "BTC,,ETH", "single commas"),
+        ("HL_MARKETS", "BTC; drop table", "not a coin"),
+        ("HL_MARKETS", "BTC,BTC", "more than once"),
+        ("HL_INTERVALS", "1m,2m", "'1m', '5m'"),
+        ("HL_CONCURRENCY", "17", "less than or equal to 16"),
+        ("HL_WEIGHT_PER_MINUTE", "many", "valid integer"),
+        ("HL_SETTLE_SECONDS", "nan", "finite"),
+        ("HL_REQUEST_DEADLINE_SECONDS", "0", "greater than 0"),
+        ("HL_UI_HOST", "0.0.0.0", "only listens on loopback"),  # noqa: S104 what must be refused
+        ("HL_UI_PORT", "99999", "65535"),
+        ("HL_ALLOWED_HOSTS", "10.0.0.1", "not a lower-case host name"),
+        ("HL_CLOCK_OFFSET_MS", "1", "only be shifted in the sandbox"),
+        ("HL_DAGSTER_DATABASE_URL", "postgresql://localhost/d", "set both or neither"),
+        ("HL_MARKETZ", "BTC", "There are: HL_ALLOWED_HOSTS"),
+    ],
+)
+def test_a_wrong_setting_is_refused_by_name_with_its_rule(name: str, value: str, rule: str) -> None:
+    with pytest.raises(InvalidSetting) as refused:
+        Settings.load({name: value})
+    assert name in str(refused.value)
+    assert rule in str(refused.value)
+
+
+def test_every_wrong_setting_is_named_at_once() -> None:
+    with pytest.raises(InvalidSetting, match=r"HL_VENUE.*\n.*HL_UI_PORT"):
+        Settings.load({"HL_VENUE": "mars", "HL_UI_PORT": "x"})
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "http://api.hyperliquid.xyz",
+        "https://api.hyperliquid.xyz.evil.example",
+        "https://evil.example",
+        "https://evil.example#api.hyperliquid.xyz",
+        "https://evil.example\\@api.hyperliquid.xyz",
+        "https://api.hyperliquid.xyz@evil.example",
+        "https://user:pw@api.hyperliquid.xyz",
+        "https://api.hyperliquid.xyz/info",
+        "https://api.hyperliquid.xyz?x=1",
+        "https://api.hyperliquid.xyz?",
+        "https://api.hyperliquid.xyz#",
+        "https://api.hyperliquid.xyz:port",
+        "https://api.hyperliquid.xyz:999999",
+        "https://api.hyperliquid.xyz.",
+        "https://аpi.hyperliquid.xyz",  # noqa: RUF001 the look-alike is the point
+        "https://127.0.0.1",
+        "https://[::1]",
+        "https://169.254.169.254",
+        "https://2130706433",
+        "https://localhost",
+        "https://api.hyperliquid-testnet.xyz",
+        "file:///etc/passwd",
+        "ftp://api.hyperliquid.xyz",
+        "//api.hyperliquid.xyz",
+        "api.hyperliquid.xyz",
+        "https://",
+        "https://[",
+        "https://api.hyperliquid.xyz\r\nHost: evil",
+    ],
+)
+def test_a_hostile_endpoint_is_refused(endpoint: str) -> None:
+    with pytest.raises(InvalidSetting, match="HL_ENDPOINT"):
+        Settings.load({"HL_ENDPOINT": endpoint})
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    ["http://10.0.0.1:4010", "https://127.0.0.1", "http://127.1", "http://sandbox.example", "http://0.0.0.0"],
+)
+def test_the_sandbox_is_http_on_loopback_only(endpoint: str) -> None:
+    with pytest.raises(InvalidSetting, match="loopback"):
+        Settings.load({"HL_VENUE": "sandbox", "HL_ENDPOINT": endpoint})
+
+
+@pytest.mark.parametrize("endpoint", ["http://127.0.0.1:5000", "http://localhost:1/", "http://[::1]:4010"])
+def test_a_sandbox_on_loopback_is_taken(endpoint: str) -> None:
+    loaded = Settings.load({"HL_VENUE": "sandbox", "HL_ENDPOINT": endpoint, "HL_CLOCK_OFFSET_MS": "-60000"})
+    assert loaded.endpoint == endpoint.rstrip("/")
+    assert loaded.clock_offset_ms == -60000
+
+
+def test_a_host_of_the_users_own_list_is_taken() -> None:
+    loaded = Settings.load({"HL_ALLOWED_HOSTS": "mirror.example.org", "HL_ENDPOINT": "https://mirror.example.org"})
+    assert loaded.endpoint == "https://mirror.example.org"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"postgresql://u:{CANARY}@localhost/hl",
+        f"postgresql://u:{CANARY}@127.0.0.1:5433/hl?sslmode=disable",
+        f"postgresql://u:{CANARY}@[::1]/hl",
+        "postgresql:///hl?host=/run/postgresql",
+        f"postgresql://u:{CANARY}@db.example.com/hl?sslmode=verify-full&sslrootcert=system",
+    ],
+)
+def test_a_database_here_or_behind_a_proven_certificate_is_taken(url: str) -> None:
+    loaded = Settings.load({"HL_DATABASE_URL": url})
+    assert loaded.database_url is not None
+    assert loaded.database_url.get_secret_value() == url
+    assert CANARY not in repr(loaded)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"postgresql://u:{CANARY}@db.example.com/hl",
+        f"postgresql://u:{CANARY}@db.example.com/hl?sslmode=prefer",
+        f"postgresql://u:{CANARY}@db.example.com/hl?sslmode=require",
+        f"postgresql://u:{CANARY}@localhost/hl?host=db.example.com",
+        f"postgresql://u:{CANARY}@localhost/hl?hostaddr=10.0.0.1",
+        f"postgresql://u:{CANARY}@localhost,db.example.com/hl",
+        f"postgresql+psycopg://u:{CANARY}@localhost/hl",
+        f"postgres://u:{CANARY}@localhost/hl",
+        f"mysql://u:{CANARY}@localhost/hl",
+        f"postgresql://u:{CANARY}@localhost",
+        f"postgresql://u:{CANARY}@localhost/hl?nonsense=1",
+        f"postgresql://u:{CANARY}@[::1/hl",
+    ],
+)
+def test_an_unsafe_database_url_is_refused_without_showing_it(url: str) -> None:
+    with pytest.raises(InvalidSetting, match="HL_DATABASE_URL") as refused:
+        Settings.load({"HL_DATABASE_URL": url})
+    assert CANARY not in str(refused.value)
+    assert refused.value.__context__ is None
+
+
+def test_importing_settings_opens_no_file_of_ours_and_loads_no_driver() -> None:
+    program = (
+        "import sys, hl_pipeline.settings as s\n"
+        "assert not {'psycopg', 'sqlalchemy', 'dagster', 'pandas'} & set(sys.modules), 'too much is imported'\n"
+        "s.Settings.load({})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, env={"HL_VENUE": "nonsense"}
+    )
+    assert done.returncode == 0, done.stderr
