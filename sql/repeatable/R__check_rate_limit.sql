@@ -55,7 +55,7 @@ begin
             from hl.rate_limit_spend s where s.key = p_key and s.at > v_now - budget.window_length
         ) as freed
         where freed.released >= spent + p_cost - budget.max_weight
-        order by freed.released limit 1;
+        order by freed.at limit 1;
         allowed := false;
         remaining := greatest(budget.max_weight - spent, 0);
     end if;
