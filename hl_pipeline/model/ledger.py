@@ -260,18 +260,30 @@ def _absent_before(gap: Gap, asked_ms: int, policy: ProofPolicy) -> bool:
 def _stay(
     gap: Gap, slots: SpanSet, reason: GapReason, first_absent_ms: int | None, asked_ms: int, policy: ProofPolicy
 ) -> list[Gap]:
-    """The slots remain a gap; young ones are asked for again soon, old ones less often."""
-    young = SpanSet.single(asked_ms - policy.empty_age_ms, asked_ms)
+    """The slots remain a gap, to be asked for again when that can teach something."""
     return [
         Gap(
             span,
             reason,
-            asked_ms + (policy.absent_retry_ms if span.start_ms in young else policy.absent_retry_old_ms),
+            _next_try(span, first_absent_ms, asked_ms, policy),
             gap.attempts + 1,
             first_absent_ms,
         )
         for span in slots
     ]
+
+
+def _next_try(span: Span, first_absent_ms: int | None, asked_ms: int, policy: ProofPolicy) -> int:
+    """Soon at first and while the slots are young, then when a second absence would prove them empty, then rarely."""
+    soon = asked_ms + policy.absent_retry_ms
+    if first_absent_ms == asked_ms:
+        return soon
+    provable = span.end_ms + policy.empty_age_ms
+    if first_absent_ms is not None:
+        provable = max(provable, first_absent_ms + policy.empty_apart_ms)
+    if asked_ms < provable:
+        return max(soon, provable) if first_absent_ms is not None else soon
+    return asked_ms + policy.absent_retry_old_ms
 
 
 def _without(gaps: Iterable[Gap], slots: SpanSet) -> tuple[Gap, ...]:
