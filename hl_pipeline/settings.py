@@ -38,8 +38,6 @@ _ENDPOINTS = {
 }
 _COIN = re.compile(r"[A-Za-z0-9@:/_.*?-]{1,64}")  # as hl.market checks it
 _HOST = re.compile(r"(?!-)[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})+")
-#: Share of the exchange's allowance we spend; the rest absorbs clocks that differ (design.md section 6).
-_SPENT_PERCENT = 97
 
 
 def _split(value: object) -> object:
@@ -100,11 +98,6 @@ class Settings(BaseModel):
         except ValidationError as error:
             complaints = [_complaint(detail, ours) for detail in error.errors()]
         raise InvalidSetting("\n".join(complaints))
-
-    @property
-    def weight_limit(self) -> int:
-        """Request weight we allow ourselves in any 60 s."""
-        return self.weight_per_minute * _SPENT_PERCENT // 100
 
     @property
     def venue_home(self) -> Path:

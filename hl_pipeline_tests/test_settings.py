@@ -37,11 +37,6 @@ def test_lists_are_separated_by_commas() -> None:
     assert settings.intervals == (Interval.M1, Interval.H1)
 
 
-def test_three_percent_of_the_weight_stays_unspent() -> None:
-    assert Settings.load({}).weight_limit == 1164
-    assert Settings.load({"HL_WEIGHT_PER_MINUTE": "100"}).weight_limit == 97
-
-
 def test_an_empty_value_counts_as_not_set() -> None:
     assert Settings.load({"HL_DATABASE_URL": "", "HL_VENUE": " "}) == Settings.load({})
 
