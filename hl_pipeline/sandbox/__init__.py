@@ -18,5 +18,6 @@ request_log  who asked for what, when, at which weight
 faults       what can go wrong, when, for whom
 corrupt      how a fault changes a row or a body
 exchange     one request in, one answer out
-server       the HTTP face, and ways to run it
+server       the HTTP face, and how to run it here or in a thread
+process      the same in a process of its own
 """

@@ -6,7 +6,7 @@ from typing import Any
 
 from hl_pipeline.model.market import MarketKind
 from hl_pipeline.sandbox.catalogue import DAY_MS, MarketSpec
-from hl_pipeline.sandbox.noise import stream_key
+from hl_pipeline.sandbox.noise import Floats, stream_key
 from hl_pipeline.sandbox.truth import decimal_text, on_tick
 from hl_pipeline.sandbox.world import World
 
@@ -68,16 +68,17 @@ def meta_and_contexts(world: World, dex: str, now_ms: int) -> list[Any]:
 
 
 def _perp_context(world: World, market: MarketSpec, now_ms: int) -> Json:
-    price = price_text(world, market, now_ms)
+    price = price_now(world, market, now_ms)
+    mark = price_text(market, price)
     if market.is_delisted_at(now_ms):
         return {
             "funding": "0.0",
             "openInterest": "0.0",
-            "prevDayPx": price,
+            "prevDayPx": mark,
             "dayNtlVlm": "0.0",
             "premium": None,
-            "oraclePx": price,
-            "markPx": price,
+            "oraclePx": mark,
+            "markPx": mark,
             "midPx": None,
             "impactPxs": None,
             "dayBaseVlm": "0.0",
@@ -86,13 +87,13 @@ def _perp_context(world: World, market: MarketSpec, now_ms: int) -> Json:
     return {
         "funding": funding_rate(world.seed, market.coin, now_ms),
         "openInterest": decimal_text(coins // 3, market.sz_decimals),
-        "prevDayPx": price_text(world, market, now_ms - DAY_MS),
-        "dayNtlVlm": decimal_text(int(coins / 10**market.sz_decimals * float(price) * 1e6), 6),
+        "prevDayPx": price_text(market, price_now(world, market, now_ms - DAY_MS)),
+        "dayNtlVlm": decimal_text(int(coins / 10**market.sz_decimals * float(mark) * 1e6), 6),
         "premium": funding_premium(world.seed, market.coin, now_ms),
-        "oraclePx": price_text(world, market, now_ms, 1.0001),
-        "markPx": price,
-        "midPx": price,
-        "impactPxs": [price_text(world, market, now_ms, 0.9999), price_text(world, market, now_ms, 1.0001)],
+        "oraclePx": price_text(market, price * 1.0001),
+        "markPx": mark,
+        "midPx": mark,
+        "impactPxs": [price_text(market, price * 0.9999), price_text(market, price * 1.0001)],
         "dayBaseVlm": decimal_text(coins, market.sz_decimals),
     }
 
@@ -154,10 +155,10 @@ def spot_meta_and_contexts(world: World, now_ms: int) -> list[Any]:
 
 
 def _spot_context(world: World, market: MarketSpec, now_ms: int) -> Json:
-    price = price_text(world, market, now_ms)
+    price = price_text(market, price_now(world, market, now_ms))
     coins = _day_coins(market, now_ms)
     return {
-        "prevDayPx": price_text(world, market, now_ms - DAY_MS),
+        "prevDayPx": price_text(market, price_now(world, market, now_ms - DAY_MS)),
         "dayNtlVlm": decimal_text(int(coins / 10**market.sz_decimals * float(price) * 1e6), 6),
         "markPx": price,
         "midPx": price,
@@ -184,13 +185,17 @@ def _retired_context(coin: str) -> Json:
 def all_mids(world: World, dex: str, now_ms: int) -> dict[str, str]:
     """``allMids``: spot pairs come with the exchange's own dex only."""
     markets = perps(world, dex, now_ms) + ([] if dex else spots(world, now_ms))
-    return {m.coin: price_text(world, m, now_ms) for m in sorted(markets, key=lambda m: m.coin)}
+    return {m.coin: price_text(m, price_now(world, m, now_ms)) for m in sorted(markets, key=lambda m: m.coin)}
 
 
-def price_text(world: World, market: MarketSpec, now_ms: int, factor: float = 1.0) -> str:
-    """The market's price at a minute, times ``factor``, on the tick; the last one if trading has ended."""
+def price_now(world: World, market: MarketSpec, now_ms: int) -> Floats:
+    """The market's price at a minute (one number), or the last one if trading has ended."""
     at = now_ms if market.delisted_ms is None else min(now_ms, market.delisted_ms)
-    price = world.truth.price_at(market.coin, at) * factor
+    return world.truth.price_at(market.coin, at)
+
+
+def price_text(market: MarketSpec, price: Floats) -> str:
+    """A price on the market's tick."""
     return decimal_text(int(on_tick(market, price)[0]), market.price_decimals)
 
 

@@ -13,6 +13,7 @@ GET    /sandbox/log         ?after=NUMBER; requests, oldest first
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 import threading
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -172,11 +173,17 @@ def make_server(exchange: Exchange) -> uvicorn.Server:
 
 
 def serve(exchange: Exchange, port: int = 0, *, ready: Callable[[str], None] | None = None) -> None:
-    """Serve until SIGTERM or SIGINT; ``ready`` is told the URL once the port is taken."""
-    with listen(port) as listener:
-        if ready is not None:
-            ready(url_of(listener))
-        make_server(exchange).run(sockets=[listener])
+    """Serve until SIGTERM or SIGINT, then return; ``ready`` is told the URL once the port is taken."""
+    # uvicorn raises the signal again once it has stopped; that must not end the process with an error
+    kept = {name: signal.signal(name, lambda *_: None) for name in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        with listen(port) as listener:
+            if ready is not None:
+                ready(url_of(listener))
+            make_server(exchange).run(sockets=[listener])
+    finally:
+        for name, handler in kept.items():
+            signal.signal(name, handler)
 
 
 def url_of(listener: socket.socket) -> str:
@@ -232,13 +239,10 @@ class RunningSandbox:
         self._listener = listen(self._port)
         self.url = url_of(self._listener)
         self._server = make_server(self.exchange)
-        self._thread = threading.Thread(target=self._run, name="sandbox", daemon=True)
+        # connections made before the server accepts wait in the socket's backlog
+        self._thread = threading.Thread(target=self._server.run, args=([self._listener],), name="sandbox", daemon=True)
         self._thread.start()
         return self
-
-    def _run(self) -> None:
-        # connections made before the server accepts wait in the socket's backlog
-        asyncio.run(self._server.serve(sockets=[self._listener]))
 
     def __exit__(self, *_: object) -> None:
         self._server.should_exit = True

@@ -48,14 +48,16 @@ def candle_snapshot(
     head = now_ms - now_ms % step
     chunks = encoder.chunks(ask.coin, ask.interval, first, min(end, head)) if first < min(end, head) else []
     tail = _open_rows(world, ask, now_ms) if first <= head < end else []
-    hidden = _hidden(world, manners, ask, now_ms)
-    if edit is None and hidden is None:
-        return _sliced(chunks, first, min(end, head), tail)
-    rows = [row for chunk in chunks for row in _rows(chunk, first, min(end, head))] + tail
-    if hidden is not None:
-        rows = [row for row in rows if row.trades or not hidden(row)]
-    if edit is not None:
-        rows = edit(rows)
+    closed_end = min(end, head)
+    if edit is None:
+        # rows that nothing can change are sent as encoded; only the newest few are looked at one by one
+        looked_at = max(first, _settled_before(world, manners, ask, now_ms))
+        parts, count = _sliced(chunks, first, min(looked_at, closed_end))
+        rows = [row for chunk in chunks for row in _rows(chunk, looked_at, closed_end)] + tail
+        rows = _published(world, manners, ask, rows, now_ms)
+        return b"[" + b"".join([*parts, *(row.text + b"," for row in rows)])[:-1] + b"]", count + len(rows)
+    rows = [row for chunk in chunks for row in _rows(chunk, first, closed_end)] + tail
+    rows = edit(_published(world, manners, ask, rows, now_ms))
     return b"[" + b",".join(row.text for row in rows) + b"]", len(rows)
 
 
@@ -64,14 +66,14 @@ def _open_rows(world: World, ask: Ask, now_ms: int) -> list[Row]:
     return encode(world.truth.markets[ask.coin], ask.interval, columns)
 
 
-def _sliced(chunks: list[Chunk], first: int, end: int, tail: list[Row]) -> tuple[bytes, int]:
-    parts, count = [], len(tail)
+def _sliced(chunks: list[Chunk], first: int, end: int) -> tuple[list[bytes], int]:
+    parts, count = [], 0
     for chunk in chunks:
         low, high = chunk.between(first, end)
-        parts.append(chunk.body[chunk.offsets[low] : chunk.offsets[high]])
-        count += high - low
-    parts.extend(row.text + b"," for row in tail)
-    return b"[" + b"".join(parts)[:-1] + b"]", count
+        if low < high:
+            parts.append(chunk.body[chunk.offsets[low] : chunk.offsets[high]])
+            count += high - low
+    return parts, count
 
 
 def _rows(chunk: Chunk, first: int, end: int) -> list[Row]:
@@ -80,24 +82,26 @@ def _rows(chunk: Chunk, first: int, end: int) -> list[Row]:
     return [Row(chunk.opens_ms[i], chunk.trades[i], body[offsets[i] : offsets[i + 1] - 1]) for i in range(low, high)]
 
 
-def _hidden(world: World, manners: Manners, ask: Ask, now_ms: int) -> Callable[[Row], bool] | None:
-    """Whether a row without trades is left out; rows before the listing are reference prices and always sent."""
-    if manners.quiet is QuietMode.DENSE:
-        return None
-    market = world.truth.markets[ask.coin]
-    if market.quiet == 0.0:
-        return None
+def _settled_before(world: World, manners: Manners, ask: Ask, now_ms: int) -> int:
+    """Slots that open before this instant are published as they are, whether traded or quiet."""
+    if manners.quiet is QuietMode.DENSE or world.truth.markets[ask.coin].quiet == 0.0:
+        return now_ms
     if manners.quiet is QuietMode.SPARSE:
-        return lambda row: row.open_ms >= market.listed_ms
+        return 0
+    return now_ms - manners.quiet_lag_ms - STEPS_MS[ask.interval]
+
+
+def _published(world: World, manners: Manners, ask: Ask, rows: list[Row], now_ms: int) -> list[Row]:
+    """The rows without those quiet ones that are not sent, or not yet; reference prices before a listing always are."""
+    if manners.quiet is QuietMode.DENSE:
+        return rows
+    market = world.truth.markets[ask.coin]
+    if manners.quiet is QuietMode.SPARSE:
+        return [row for row in rows if row.trades or row.open_ms < market.listed_ms]
     step, lag = STEPS_MS[ask.interval], manners.quiet_lag_ms
-    key = (world.seed, ask.coin, ask.interval)
 
-    def is_late(row: Row) -> bool:
-        age = now_ms - row.open_ms - step
-        if age >= lag:
-            return False
-        return age < lag // 3 + stream_key("late", *key, row.open_ms) % max(1, lag - lag // 3)
+    def appears_ms(row: Row) -> int:
+        draw = stream_key("late", world.seed, ask.coin, ask.interval, row.open_ms)
+        return row.open_ms + step + lag // 3 + draw % max(1, lag - lag // 3)
 
-    if ask.end_ms < now_ms - lag - step:
-        return None
-    return is_late
+    return [row for row in rows if row.trades or row.open_ms < market.listed_ms or now_ms >= appears_ms(row)]

@@ -73,6 +73,7 @@ class Truth:
         self.markets = {market.coin: market for market in markets}
         self._history_start_ms = history_start_ms
         self._blocks: OrderedDict[tuple[str, int], Columns] = OrderedDict()
+        self._keys: dict[tuple[str, str], int] = {}
         self._lock = threading.Lock()
 
     def life(self, coin: str) -> tuple[int, int]:
@@ -133,7 +134,10 @@ class Truth:
         return made
 
     def _key(self, market: MarketSpec, word: str) -> int:
-        return noise.stream_key(self.seed, market.coin, word)
+        key = (market.coin, word)
+        if key not in self._keys:
+            self._keys[key] = noise.stream_key(self.seed, market.coin, word)
+        return self._keys[key]
 
     def _path(self, market: MarketSpec, first_minute: int, count: int) -> Floats:
         keys = [self._key(market, f"walk{level}") for level in range(noise.LEVELS)]
