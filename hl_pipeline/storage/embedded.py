@@ -109,7 +109,9 @@ class EmbeddedPostgres:
     def _started(self) -> Server:
         binaries = find_binaries()
         self._home.initialise(binaries)
-        self._pid = postmaster.running(self._home)
+        if self._process is None or self._process.poll() is not None:
+            self._process = None
+            self._pid = postmaster.running(self._home)
         if self._pid is None:
             self._process = postmaster.launch(self._home, binaries)
             self._pid = self._process.pid

@@ -87,12 +87,13 @@ class PostgresHome:
             SchemaMismatch: another major version of Postgres made the data.
         """
         for leftover in self.root.glob("pg.new-*"):
-            shutil.rmtree(leftover)
+            # the initdb of a killed owner may still be at work in it; what resists now goes at the next start
+            shutil.rmtree(leftover, ignore_errors=True)
         if self.data.exists():
             self._require_same_major(binaries)
             return
         self._make_password()
-        fresh = self.root / f"pg.new-{os.getpid()}"
+        fresh = self.root / f"pg.new-{secrets.token_hex(4)}"
         command = binaries.command(
             "initdb", "-D", str(fresh), "-U", USER, "-E", "UTF8", "--locale=C", "--locale-provider=builtin",
             "--builtin-locale=C.UTF-8", "--data-checksums", "-A", "scram-sha-256",
