@@ -46,7 +46,7 @@ class RequestLog:
             self._entries.append(entry)
 
     def entries(self, after: int = 0) -> list[LoggedRequest]:
-        """Requests numbered above ``after``."""
+        """Requests numbered above ``after``; numbers start at 1."""
         with self._lock:
             return [entry for entry in self._entries if entry.number > after]
 

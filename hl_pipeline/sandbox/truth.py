@@ -92,6 +92,8 @@ class Truth:
             KeyError: no such coin in this world.
         """
         market = self.markets[coin]
+        first_ms, life_end_ms = self.life(coin)
+        start_ms, end_ms = max(start_ms, interval.floor(first_ms)), min(end_ms, life_end_ms)
         found: list[Candle] = []
         for block in range(start_ms // BLOCK_MS, -(-end_ms // BLOCK_MS)):
             columns = self.block(coin, interval.milliseconds, block).between(start_ms, end_ms)
@@ -149,7 +151,7 @@ class Truth:
         start = number * BLOCK_MS
         opens = start + np.arange(BLOCK_MINUTES, dtype=np.int64) * MINUTE_MS
         alive = slice(*(int(i) for i in np.searchsorted(opens, [first_ms, end_ms])))
-        if alive.start == alive.stop:
+        if alive.start >= alive.stop:
             return Columns(*(np.empty(0, dtype=np.int64) for _ in Columns.__slots__))
         index = opens // MINUTE_MS
         o, h, low, c = self._prices(market, index)
