@@ -61,17 +61,19 @@ def open_database(settings: Settings, *, application_name: str = "hl_pipeline") 
     """
     if settings.database_url is not None:
         return Database(settings.database_url.get_secret_value(), application_name=application_name)
-    server = attach(settings.home)
+    server = attach(settings.venue_home)
     if server is None:
         raise DatabaseUnavailable(
-            f"no Postgres is running in {settings.home}: start one with `hl db start` or `hl up`, "
+            f"no Postgres is running in {settings.venue_home}: start one with `hl db start` or `hl up`, "
             "or name a server in HL_DATABASE_URL"
         )
     return server.database(application_name=application_name)
 
 
 @contextmanager
-def open_pipeline(settings: Settings, *, database: Database | None = None, clock: Clock | None = None) -> Iterator[Pipeline]:
+def open_pipeline(
+    settings: Settings, *, database: Database | None = None, clock: Clock | None = None
+) -> Iterator[Pipeline]:
     """The pipeline on its database and exchange, closed at the end.
 
     Raises:
@@ -100,7 +102,8 @@ def open_pipeline(settings: Settings, *, database: Database | None = None, clock
                 clock=clock or SystemClock(settings.clock_offset_ms),
                 budget=budget,
                 policy=FillPolicy(
-                    proof=ProofPolicy(settle_ms=settings.settle_seconds * 1000), concurrency=settings.concurrency
+                    proof=ProofPolicy(settle_ms=int(settings.settle_seconds * 1000)),
+                    concurrency=settings.concurrency,
                 ),
             )
     finally:

@@ -67,6 +67,7 @@ def land(
     if not candles:
         return Landed(0, 0, 0)
     connection.execute(query("candle_staging_table"))
+    connection.execute(query("candle_staging_clear"))
     lines = "\n".join([f"{t}\t{o}\t{h}\t{lo}\t{c}\t{v}\t{n}" for t, o, h, lo, c, v, n in candles])
     with connection.cursor().copy(query("candle_stage")) as copy:
         copy.write(lines)
@@ -83,6 +84,5 @@ def land(
             "fetch_id": fetch_id,
         },
     ).fetchone()
-    connection.execute(query("candle_staging_clear"))
     assert row is not None  # noqa: S101  # a select of scalars gives one row
     return Landed(*row)

@@ -1,2 +1,2 @@
--- Empties the staging table, so that one transaction can land several answers.
+-- Empties the staging table of the session's last answer, landed or not.
 truncate pg_temp.staging_candle

@@ -7,4 +7,4 @@ create temp table if not exists staging_candle (
     close numeric not null,
     volume numeric not null,
     trades integer not null
-) on commit delete rows
+)
