@@ -1,0 +1,157 @@
+"""``hl collect``: refresh the markets and fill every slot that is due, once, without Dagster."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from hl_pipeline.cli.screen import console, print_json, progress
+from hl_pipeline.collect.fill import FillReport, fill
+from hl_pipeline.collect.markets import MarketsReport, refresh_markets
+from hl_pipeline.model.interval import Interval, to_ms
+from hl_pipeline.model.span import Span
+from hl_pipeline.runtime import Pipeline, open_pipeline
+from hl_pipeline.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What was asked for on the command line; null is everything."""
+
+    coins: tuple[str, ...] | None
+    intervals: tuple[Interval, ...] | None
+    window: Span | None
+
+
+class _Names(click.ParamType):
+    """Names between commas."""
+
+    name = "A,B,…"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        names = tuple(part.strip() for part in value.split(","))
+        if "" in names:
+            self.fail(f"{value!r} must be names between single commas, such as BTC,ETH", param, ctx)
+        return names
+
+
+class _Window(click.ParamType):
+    """``START..END``: two instants, half-open, UTC unless they say otherwise."""
+
+    name = "START..END"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Span:
+        try:
+            start, end = (_instant(part) for part in value.split("..", 1))
+            return Span(start, end)
+        except ValueError:
+            self.fail(f"{value!r} must be two instants, the first earlier: 2026-11-01..2026-11-02T12:00", param, ctx)
+
+
+def _instant(text: str) -> int:
+    at = datetime.fromisoformat(text.strip())
+    return to_ms(at if at.tzinfo else at.replace(tzinfo=UTC))
+
+
+@click.command()
+@click.option("--coins", type=_Names(), help="Only these; all tracked markets by default.")
+@click.option("--intervals", type=_Names(), help="Only these of 1m,5m,15m,1h,4h,1d.")
+@click.option("--window", type=_Window(), help="Ask now for all that is unsettled in it, even what waits its turn.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document at the end.")
+@click.pass_context
+def collect(
+    ctx: click.Context,
+    coins: tuple[str, ...] | None,
+    intervals: tuple[str, ...] | None,
+    window: Span | None,
+    as_json: bool,
+) -> None:
+    """Fill every slot that is due, once, without Dagster.
+
+    Safe to run beside the schedules, to kill and to run again: what is
+    settled is not asked for twice. Exit 1 when some series could not be
+    read; the rest is stored.
+    """
+    settings = Settings.load()
+    wanted = _judged(settings, coins, intervals, window)
+    with open_pipeline(settings) as pipeline:
+        markets, report = run(pipeline, wanted, quiet=as_json)
+    if as_json:
+        print_json(_document(markets, report))
+    else:
+        _show(markets, report)
+    ctx.exit(1 if report.failures or report.skipped else 0)
+
+
+def run(pipeline: Pipeline, wanted: Wanted, *, quiet: bool) -> tuple[MarketsReport, FillReport]:
+    """Refresh the markets, then fill; a progress bar unless ``quiet``."""
+    settings = pipeline.settings
+    markets = refresh_markets(
+        pipeline.source, pipeline.database, pipeline.clock, coins=settings.markets, intervals=settings.intervals
+    )
+    with progress(console()) as bar:
+        task = bar.add_task("candles", total=None, note="", visible=not quiet)
+
+        def advance(report: FillReport) -> None:
+            done = report.landed + len(report.failures) + report.skipped
+            bar.update(task, total=report.planned, completed=done, note=f"{report.received:,} candles")
+
+        report = fill(
+            pipeline.source,
+            pipeline.database,
+            pipeline.clock,
+            pipeline.policy,
+            coins=wanted.coins,
+            intervals=wanted.intervals,
+            window=wanted.window,
+            on_progress=advance,
+        )
+    return markets, report
+
+
+def _judged(
+    settings: Settings, coins: tuple[str, ...] | None, intervals: tuple[str, ...] | None, window: Span | None
+) -> Wanted:
+    strange = set(coins or ()) - set(settings.markets)
+    if strange:
+        raise click.UsageError(
+            f"{', '.join(sorted(strange))} is not tracked; HL_MARKETS has {','.join(settings.markets)}"
+        )
+    untaken = set(intervals or ()) - {str(interval) for interval in settings.intervals}
+    if untaken:
+        taken = ",".join(map(str, settings.intervals))
+        raise click.UsageError(f"{', '.join(sorted(untaken))} is not collected; HL_INTERVALS has {taken}")
+    return Wanted(coins, None if intervals is None else tuple(map(Interval, intervals)), window)
+
+
+def _document(markets: MarketsReport, report: FillReport) -> dict[str, Any]:
+    return {
+        **asdict(report),
+        "weight": report.weight + markets.weight,
+        "coins_failed": sorted(report.coins_failed),
+        "unknown_coins": markets.unknown,
+    }
+
+
+def _show(markets: MarketsReport, report: FillReport) -> None:
+    screen = console()
+    for coin in markets.unknown:
+        screen.print(
+            f"The exchange has no market {coin}: take it out of HL_MARKETS, or correct its name.", markup=False
+        )
+    screen.print(
+        f"{report.landed} of {report.planned} requests answered: {report.received:,} candles received, "
+        f"{report.inserted:,} new, {report.updated:,} brought up to date, {report.revised:,} revised, "
+        f"{report.rejected:,} rejected."
+    )
+    screen.print(
+        f"{report.settled_final:,} slots became final, {report.settled_empty:,} proven empty, {report.lost:,} lost. "
+        f"Weight spent: {report.weight + markets.weight:,}."
+    )
+    if report.skipped:
+        screen.print("The minute's request weight ran out: run `hl collect` again for the rest.")
+    for failure in report.failures:
+        screen.print(f"not read: {failure}", markup=False)

@@ -1,0 +1,43 @@
+"""The front door of ``hl``: names every command and loads the one that is asked for."""
+
+from __future__ import annotations
+
+import click
+
+from hl_pipeline.cli.lazy import Lazy, LazyGroup
+
+_HERE = "hl_pipeline.cli"
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    lazy={
+        "demo": Lazy(f"{_HERE}.demo.command", "demo", "See it work: a local exchange misbehaves, the pipeline heals."),
+        "up": Lazy(f"{_HERE}.up", "up", "Run everything: Postgres, schedules and the Dagster UI."),
+        "status": Lazy(f"{_HERE}.status", "status", "What is stored, how old it is, what is missing."),
+        "collect": Lazy(f"{_HERE}.collect", "collect", "Fill every slot that is due, once, without Dagster."),
+        "verify": Lazy(f"{_HERE}.verify", "verify", "Prove the coverage ledger against the stored candles."),
+        "health": Lazy(f"{_HERE}.health", "health", "Is the pipeline well? Exit 0, 1 or 2."),
+        "migrate": Lazy(f"{_HERE}.database", "migrate", "Bring the database to this version's schema."),
+        "db": Lazy(f"{_HERE}.database", "db", "Start and stop the embedded Postgres, or print its URL."),
+        "config": Lazy(f"{_HERE}.settings_", "config", "Look at the settings, and judge them."),
+        "env": Lazy(f"{_HERE}.settings_", "env", "Shell exports with which plain `dagster dev` works."),
+        "sandbox": Lazy(f"{_HERE}.sandbox", "sandbox", "Run a local Hyperliquid with switchable faults."),
+    },
+)
+def hl() -> None:
+    """Hyperliquid market data in Postgres, proven slot by slot.
+
+    Settings come from HL_* variables; `hl config check` lists them.
+    Exit codes: 0 done, 1 try again, 2 a person must act.
+    """
+
+
+def main() -> None:
+    """The console script."""
+    hl(prog_name="hl")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""``hl status``: what is stored, how old it is, what is missing, what the budget holds, which alerts are open."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from hl_pipeline.cli.screen import age, console, print_json, table
+from hl_pipeline.runtime import open_pipeline
+from hl_pipeline.settings import Settings
+from hl_pipeline.storage.budget import BudgetState
+from hl_pipeline.storage.overview import IntervalCoverage, OpenAlert, coverage_by_interval, open_alerts
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The answer to ``hl status``, at market time ``now_ms``."""
+
+    venue: str
+    database: str
+    now_ms: int
+    intervals: list[IntervalCoverage]
+    budget: BudgetState
+    alerts: list[OpenAlert]
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON document; times in ms UTC.")
+def status(as_json: bool) -> None:
+    """What is stored, how old it is, and what is missing.
+
+    A slot is one candle's place. Slots that are due and not yet asked for
+    count as gaps.
+    """
+    found = read(Settings.load())
+    if as_json:
+        print_json(as_document(found))
+    else:
+        _show(found)
+
+
+def read(settings: Settings) -> Status:
+    """Ask the database.
+
+    Raises:
+        DatabaseUnavailable: it is not running.
+        SchemaMismatch: it must be migrated first.
+    """
+    with open_pipeline(settings) as pipeline:
+        now_ms = pipeline.clock.now_ms()
+        with pipeline.database.connection() as connection:
+            intervals = coverage_by_interval(connection, now_ms, settle_ms=pipeline.policy.proof.settle_ms)
+            alerts, budget = open_alerts(connection), pipeline.budget.state(connection)
+        return Status(settings.venue, pipeline.database.address, now_ms, intervals, budget, alerts)
+
+
+def as_document(found: Status) -> dict[str, Any]:
+    """The status as JSON can say it."""
+    return {
+        "venue": found.venue,
+        "database": found.database,
+        "now_ms": found.now_ms,
+        "intervals": [{**row._asdict(), "interval": str(row.interval)} for row in found.intervals],
+        "weight": {"limit": found.budget.max_weight, "left": found.budget.remaining},
+        "alerts": [alert._asdict() for alert in found.alerts],
+    }
+
+
+def _show(found: Status) -> None:
+    screen = console()
+    screen.print(f"Exchange: {found.venue} · database: {found.database}\n")
+    if not found.intervals:
+        screen.print("Nothing is tracked yet: run `hl collect`, or `hl up` to collect on a schedule.")
+    else:
+        screen.print(coverage_table(found.intervals, found.now_ms))
+        screen.print("\nSlots: final = read after it settled; empty = proven to have had no trade; "
+                     "gap = expected, not here yet; lost = the exchange forgot it first.")  # fmt: skip
+    weight = found.budget
+    screen.print(f"\nRequest weight left this minute: {weight.remaining:,} of {weight.max_weight:,}")
+    if not found.alerts:
+        screen.print("Open alerts: none")
+        return
+    screen.print(f"Open alerts: {len(found.alerts)}")
+    for alert in found.alerts:
+        since = age(found.now_ms - alert.first_seen_ms)
+        screen.print(f"  {alert.severity}: {alert.summary} (for {since}). Next: {alert.next_step}", markup=False)
+
+
+def coverage_table(intervals: list[IntervalCoverage], now_ms: int) -> Any:
+    """One row an interval."""
+    columns = [("interval", "left"), ("markets", "right"), ("newest candle", "right")]
+    columns += [(name, "right") for name in ("final", "empty", "gap", "lost", "gap closes in")]
+    rows = [
+        (
+            row.interval,
+            row.markets,
+            "-" if row.oldest_newest_ms is None else f"{age(max(0, now_ms - row.oldest_newest_ms))} old",
+            row.final,
+            row.empty,
+            row.gap,
+            row.lost,
+            "-" if row.deadline_ms is None else age(max(0, row.deadline_ms - now_ms)),
+        )
+        for row in intervals
+    ]
+    return table(columns, rows)

@@ -1,0 +1,66 @@
+-- How complete is each interval at an instant, over the series of tracked markets?
+-- Due are the slots expected and closed for at least the settle time; what is due and neither final, empty nor lost
+-- is a gap. newest_close is when the newest closed candle of the interval closed, in the series that is furthest
+-- behind; series that ended (delisted) do not count there.
+with series_due as (
+    select
+        series.series_id,
+        series.interval,
+        series.step,
+        series.ended_at,
+        tstzrange(
+            least(coalesce(series.first_open, series.tracked_from), bounds.ends), bounds.ends
+        )::tstzmultirange as due
+    from hl.series
+    join hl.market using (market_id)
+    cross join lateral (
+        select
+            least(
+                date_bin(
+                    series.step, %(now)s::timestamptz - %(settle)s::interval, timestamptz '1970-01-01 00:00:00+00'
+                ),
+                series.ended_at
+            ) as ends
+    ) as bounds
+    where market.tracked
+),
+
+ledger as (
+    select
+        series_due.series_id,
+        coalesce(sum(hl.slots_in(coverage.final * series_due.due, series_due.step)), 0) as final,
+        coalesce(sum(hl.slots_in(coverage.empty * series_due.due, series_due.step)), 0) as empty,
+        coalesce(sum(hl.slots_in(coverage.lost * series_due.due, series_due.step)), 0) as lost
+    from series_due
+    left join hl.coverage using (series_id)
+    group by series_due.series_id
+),
+
+newest as (
+    select series_due.series_id, row.open_time + series_due.step as closed_at
+    from series_due
+    cross join lateral (
+        select candle.open_time
+        from hl.candle
+        where
+            candle.series_id = series_due.series_id
+            and candle.open_time <= %(now)s::timestamptz - series_due.step
+        order by candle.open_time desc
+        limit 1
+    ) as row
+    where series_due.ended_at is null
+)
+
+select
+    series_due.interval,
+    count(*) as series,
+    sum(hl.slots_in(series_due.due, series_due.step))::bigint as due,
+    sum(ledger.final)::bigint as final,
+    sum(ledger.empty)::bigint as empty,
+    sum(ledger.lost)::bigint as lost,
+    hl.epoch_ms(min(newest.closed_at)) as newest_close_ms
+from series_due
+join ledger using (series_id)
+left join newest using (series_id)
+group by series_due.interval
+order by min(series_due.step)
