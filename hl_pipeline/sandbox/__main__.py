@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from hl_pipeline.model.clock import Clock, ManualClock, SystemClock
+from hl_pipeline.sandbox.catalogue import markets_named
 from hl_pipeline.sandbox.exchange import Exchange
 from hl_pipeline.sandbox.faults import FaultPlan
 from hl_pipeline.sandbox.limiter import LimiterMode, WeightLimiter
@@ -18,6 +19,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--port", type=int, default=0, help="0 takes a free port")
     made.add_argument("--seed", type=int, default=1, help="the same seed is the same market history")
     made.add_argument("--history-days", type=int, default=None, help="cut every market's history to this many days")
+    made.add_argument("--coins", default="", help="COIN,COIN,...: only these markets exist")
     made.add_argument("--limiter", choices=[m.value for m in LimiterMode], default=LimiterMode.BUCKET.value)
     made.add_argument("--quiet-mode", choices=[m.value for m in QuietMode], default=QuietMode.DENSE_WITH_LAG.value)
     made.add_argument("--window", choices=[m.value for m in WindowMode], default=WindowMode.OVERLAP.value)
@@ -34,7 +36,8 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser().parse_args(arguments)
     manual, offset = options.manual_clock_ms, options.clock_offset_ms
     clock: Clock = SystemClock(offset) if manual is None else ManualClock(manual)
-    world = World(options.seed, clock=clock, history_days=options.history_days)
+    markets = markets_named(*options.coins.split(",")) if options.coins else None
+    world = World(options.seed, markets=markets, clock=clock, history_days=options.history_days)
     exchange = Exchange(
         world,
         manners=Manners(QuietMode(options.quiet_mode), WindowMode(options.window)),

@@ -128,6 +128,18 @@ def default_markets() -> tuple[MarketSpec, ...]:
     return (*_perps(), *_builders(), *_spots())
 
 
+def markets_named(*coins: str) -> tuple[MarketSpec, ...]:
+    """These of the default markets, in the catalogue's order.
+
+    Raises:
+        KeyError: a coin the catalogue does not have.
+    """
+    missing = set(coins) - {market.coin for market in default_markets()}
+    if missing:
+        raise KeyError(f"{sorted(missing)}: not in the catalogue of default_markets(); names are case-sensitive")
+    return tuple(market for market in default_markets() if market.coin in coins)
+
+
 def _perps() -> list[MarketSpec]:
     specs = []
     for rank, entry in enumerate(_PERPS.split()):

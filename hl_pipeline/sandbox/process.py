@@ -36,6 +36,14 @@ class SandboxProcess:
         """The process's number."""
         return self._process.pid
 
+    def wait(self, timeout: float = 10.0) -> int:
+        """Wait for the process to end by itself; its exit status.
+
+        Raises:
+            subprocess.TimeoutExpired: it still runs after ``timeout`` seconds.
+        """
+        return self._process.wait(timeout=timeout)
+
     def __exit__(self, *_: object) -> None:
         self._process.terminate()
         try:

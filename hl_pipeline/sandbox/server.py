@@ -7,6 +7,7 @@ POST   /sandbox/faults      a fault or a list of faults, fields as in ``faults.F
 DELETE /sandbox/faults      all faults end
 POST   /sandbox/clock       {"advance_ms": n} or {"set_ms": n}; 409 unless the clock is manual
 POST   /sandbox/manners     fields of ``world.Manners``
+POST   /sandbox/limiter     {"mode": "bucket"}; one of ``limiter.LimiterMode``, nothing spent yet
 GET    /sandbox/log         ?after=NUMBER; requests, oldest first
 """
 
@@ -53,12 +54,16 @@ class SandboxApp:
             raise RuntimeError(f"the sandbox speaks HTTP only, not {scope['type']}")
         method, path = scope["method"], scope["path"]
         body = await _body(receive)
-        if path != "/info":
+        headers = dict(scope["headers"])
+        if path.startswith("/sandbox/") and b"origin" in headers:
+            # a web page somewhere, not the operator
+            await _send(send, Answer(403, b"the switchboard is not for web pages", TEXT))
+        elif path != "/info":
             await _send(send, self._switch(method, path, scope, body))
         elif method != "POST":
             await _send(send, Answer(405, b"", TEXT))
         else:
-            client = dict(scope["headers"]).get(CLIENT_HEADER)
+            client = headers.get(CLIENT_HEADER)
             name = client.decode("latin-1") if client else (scope["client"] or ("local",))[0]
             await _send(send, self.exchange.answer(body, name))
 
@@ -79,6 +84,10 @@ class SandboxApp:
                     return _json(None)
                 case "POST", "/sandbox/clock":
                     return self._move_clock(body)
+                case "POST", "/sandbox/limiter":
+                    mode = msgspec.json.decode(body, type=dict[str, LimiterMode]).get("mode", LimiterMode.BUCKET)
+                    self.exchange.limiter = WeightLimiter(mode, self.exchange.limiter.clock)
+                    return _json({"mode": mode})
                 case "POST", "/sandbox/manners":
                     self.exchange.manners = msgspec.json.decode(body, type=Manners)
                     return _json(asdict(self.exchange.manners))
@@ -152,11 +161,7 @@ def listen(port: int = 0) -> socket.socket:
     Raises:
         OSError: the port is taken.
     """
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("127.0.0.1", port))
-    listener.listen(512)
-    return listener
+    return socket.create_server(("127.0.0.1", port), backlog=512)
 
 
 def make_server(exchange: Exchange) -> uvicorn.Server:
@@ -167,7 +172,7 @@ def make_server(exchange: Exchange) -> uvicorn.Server:
         access_log=False,
         lifespan="off",
         ws="none",
-        timeout_graceful_shutdown=2,
+        timeout_graceful_shutdown=1,
     )
     return uvicorn.Server(config)
 

@@ -73,7 +73,7 @@ def test_light_requests_weigh_two() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(1, 30_000), st.integers(2, 1_200)), max_size=60))
-@settings(max_examples=200)
+@settings(max_examples=100, deadline=None)
 def test_a_client_within_the_limit_in_every_window_is_never_refused(steps: list[tuple[int, int]]) -> None:
     clock = ManualClock(MINUTE_START)
     judges = [WeightLimiter(mode, clock) for mode in (LimiterMode.BUCKET, LimiterMode.MINUTE)]
@@ -87,6 +87,7 @@ def test_a_client_within_the_limit_in_every_window_is_never_refused(steps: list[
 
 
 @given(st.lists(st.tuples(st.integers(0, 90_000), st.integers(0, 120)), max_size=40))
+@settings(deadline=None)
 def test_the_log_finds_the_heaviest_window(requests: list[tuple[int, int]]) -> None:
     log = RequestLog()
     for number, (at, weight) in enumerate(requests, start=1):

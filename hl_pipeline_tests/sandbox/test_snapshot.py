@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from hl_pipeline.model.candle import Candle
 from hl_pipeline.model.clock import ManualClock
 from hl_pipeline.model.interval import WINDOW_SLOTS, Interval
+from hl_pipeline.sandbox.exchange import Exchange
+from hl_pipeline.sandbox.limiter import LimiterMode, WeightLimiter
 from hl_pipeline.sandbox.world import STEPS_MS, Manners, QuietMode, WindowMode
 from hl_pipeline_tests.sandbox.worlds import BTC, DAY_MS, GONE, NOW, SOON, ask, candle_body, candles, exchange, world
 
@@ -141,8 +143,7 @@ def test_every_interval_of_fixed_length_is_answered(interval: str) -> None:
 
 def test_kept_answers_are_dropped_when_the_clock_moves() -> None:
     here = world()
-    there = exchange(here)
-    there._keeps_answers = True
+    there = Exchange(here, limiter=WeightLimiter(LimiterMode.OFF), instant=True)
     before = candles(there, "BTC", "1m", 0, None)
     assert candles(there, "BTC", "1m", 0, None) == before
     assert isinstance(here.clock, ManualClock)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from hl_pipeline.model.candle import Candle
 from hl_pipeline.model.interval import Interval
-from hl_pipeline.sandbox.catalogue import DAY_MS, default_markets
+from hl_pipeline.sandbox.catalogue import DAY_MS, default_markets, markets_named
 from hl_pipeline.sandbox.truth import Truth
 from hl_pipeline_tests.sandbox.worlds import BTC, GONE, MARKETS, MINUTE, NOW, SLOW, SPOT
 
@@ -45,7 +45,7 @@ def merged(rows: list[Candle], interval: Interval) -> list[Candle]:
 
 
 @given(st.sampled_from(["BTC", "SLOW", "@107"]), minutes, minutes)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_any_window_is_a_slice_of_a_bigger_one(coin: str, one: int, other: int) -> None:
     low, high = START + min(one, other) * MINUTE, START + max(one, other) * MINUTE
     whole = TRUTH.candles(coin, Interval.M1, START, START + 9 * DAY_MS)
@@ -169,6 +169,12 @@ def test_the_default_world_has_the_markets_people_ask_for() -> None:
     assert {"BTC", "ETH", "HYPE", "kPEPE", "kSHIB", "PURR/USDC", "@107", "xyz:TSLA", "POL"} <= set(markets)
     assert markets["MATIC"].delisted_ms == markets["POL"].listed_ms
     assert len(markets) == len(default_markets())
+
+
+def test_a_world_may_have_only_some_of_the_catalogue_s_markets() -> None:
+    assert [market.coin for market in markets_named("ETH", "BTC")] == ["BTC", "ETH"]
+    with pytest.raises(KeyError, match="eth"):
+        markets_named("eth")
 
 
 def test_history_can_be_cut_to_some_days() -> None:
