@@ -18,6 +18,11 @@ from hl_pipeline.model.tariff import ROWS_PER_CANDLE_WEIGHT, request_weight
 #: The reach of a read at the live edge, the open slot included: what one weight unit buys.
 EDGE_SLOTS = ROWS_PER_CANDLE_WEIGHT
 
+#: Slots asked for on both sides of a gap: absence proves something only between two rows of one answer. A sparse
+#: series may have no row so near, so the margin doubles with each attempt.
+MARGIN_SLOTS = 15
+_MOST_DOUBLINGS = 6
+
 
 @dataclass(frozen=True, slots=True)
 class PlannedRequest:
@@ -76,14 +81,25 @@ def _weight(span: Span, step_ms: int) -> int:
 
 
 def _widened(span: Span, state: SeriesState, now_ms: int) -> Span:
-    """A read near the live edge covers the last slots and the open one: same price."""
+    """With a margin, to have rows on both sides; near the live edge, with the last slots and the open one."""
     interval, step = state.key.interval, state.step_ms
+    reachable = max(interval.oldest_reachable(now_ms), state.expected_start_ms)
+    margin = MARGIN_SLOTS * 2 ** min(_attempts(state, span), _MOST_DOUBLINGS) * step
+    start = max(span.start_ms - margin, reachable)
     edge_end = interval.floor(now_ms) + step
     edge_start = edge_end - EDGE_SLOTS * step
-    if state.ended_ms is not None or span.end_ms <= edge_start:
-        return span
-    reachable = max(interval.oldest_reachable(now_ms), state.expected_start_ms)
-    return Span(min(span.start_ms, max(edge_start, reachable)), edge_end)
+    if state.ended_ms is not None:
+        return Span(start, min(span.end_ms + margin, state.ended_ms))
+    if span.end_ms + margin <= edge_start:
+        return Span(start, span.end_ms + margin)
+    if span.start_ms > edge_start:
+        start = max(edge_start, reachable)
+    return Span(start, edge_end)
+
+
+def _attempts(state: SeriesState, span: Span) -> int:
+    """How often the most asked of these slots have been asked for."""
+    return max((gap.attempts for gap in state.gaps if SpanSet.single(*gap.span) & SpanSet.single(*span)), default=0)
 
 
 def _planned(state: SeriesState, span: Span, now_ms: int) -> PlannedRequest:

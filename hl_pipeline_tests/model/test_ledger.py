@@ -204,7 +204,7 @@ def test_every_slot_is_in_exactly_one_state_after_any_sequence_of_answers_and_fa
             start, end = planned.request.start_ms, planned.request.end_ms
             holes = data.draw(st.sets(st.integers(0, 80), max_size=10), label="absent, counted from the newest")
             cut = data.draw(st.sampled_from([0, 0, 3000]), label="rows not there at the old end")
-            opens = [at for at in range(start + cut * MINUTE, min(end, now), MINUTE)]
+            opens = list(range(start + cut * MINUTE, min(end, now), MINUTE))
             opens = [at for i, at in enumerate(reversed(opens)) if i not in holes][::-1]
             flags = data.draw(st.sampled_from([{}, {"has_rejected_rows": True}, {"has_quiet_rows": True}]))
             ledger.apply(prove(ledger.state, SlotsSeen(Span(start, end), now, opens, **flags), POLICY))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hl_pipeline.model.candle import SeriesKey
 from hl_pipeline.model.interval import WINDOW_SLOTS, Interval
 from hl_pipeline.model.ledger import Gap, GapReason, ProofPolicy, SeriesState, SlotsSeen, prove
-from hl_pipeline.model.plan import EDGE_SLOTS, due_slots, pack, plan
+from hl_pipeline.model.plan import EDGE_SLOTS, MARGIN_SLOTS, due_slots, pack, plan
 from hl_pipeline.model.span import Span, SpanSet
 from hl_pipeline.model.tariff import request_weight
 
@@ -62,7 +62,20 @@ def test_a_gap_waits_for_its_next_try_unless_a_person_names_a_window() -> None:
     state = known(Gap(span, GapReason.ABSENT, NOW + MINUTE, 1, NOW))
     assert plan([state], NOW, POLICY) == []
     (planned,) = plan([state], NOW, POLICY, window=Span(span.start_ms, span.start_ms + 1))
-    assert (planned.request.start_ms, planned.request.slots) == (span.start_ms, 1)
+    slot = Span(span.start_ms, span.start_ms + MINUTE)
+    assert (planned.request.start_ms, planned.request.end_ms) == (
+        slot.start_ms - 2 * MARGIN_SLOTS * MINUTE,
+        slot.end_ms + 2 * MARGIN_SLOTS * MINUTE,
+    )
+
+
+def test_a_gap_is_asked_for_with_neighbours_on_both_sides_and_more_of_them_each_time() -> None:
+    span = Span(NOW // MINUTE * MINUTE - 2000 * MINUTE, NOW // MINUTE * MINUTE - 1999 * MINUTE)
+    reach = []
+    for attempts in (0, 1, 2):
+        (planned,) = plan([known(Gap(span, GapReason.ABSENT, NOW, attempts, NOW - MINUTE))], NOW, POLICY)
+        reach.append((span.start_ms - planned.request.start_ms, planned.request.end_ms - span.end_ms))
+    assert reach == [(n * MINUTE, n * MINUTE) for n in (15, 30, 60)]
 
 
 def test_the_nearest_deadline_comes_first() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,12 +17,12 @@ def instants(spans: list[tuple[int, int]]) -> set[int]:
 
 
 def held(spans: SpanSet) -> set[int]:
-    return instants([tuple(span) for span in spans])
+    return instants([(start, end) for start, end in spans])
 
 
 def is_normal(found: SpanSet) -> bool:
     edges = [edge for span in found for edge in span]
-    return all(a < b for a, b in zip(edges, edges[1:], strict=False))
+    return all(a < b for a, b in itertools.pairwise(edges))
 
 
 @given(spans, spans)
