@@ -20,10 +20,18 @@ import msgspec
 
 from hl_pipeline.model.answer import CandleRequest, RejectedRow
 from hl_pipeline.model.candle import Candle, SeriesKey
-from hl_pipeline.source.wire import DECIMAL_RULE, first_broken, is_decimal, offender, read_row, read_rows, reject
+from hl_pipeline.source.wire import (
+    DECIMAL_RULE,
+    LATEST_MS,
+    first_broken,
+    is_decimal,
+    is_instant,
+    offender,
+    read_row,
+    read_rows,
+    reject,
+)
 
-#: Open times at or after this instant (2100-01-01 UTC) are noise, not candles.
-LATEST_OPEN_MS = 4_102_444_800_000
 #: The table's trade count is a Postgres integer.
 MOST_TRADES = 2_147_483_647
 _MOST_FAST_CHARACTERS = 20
@@ -109,7 +117,7 @@ def _times_are_good(opens: list[int], closes: list[int], length: int) -> bool:
     last = length - 1
     return (
         opens[0] >= 0
-        and opens[-1] < LATEST_OPEN_MS
+        and opens[-1] < LATEST_MS
         and all(map(lt, opens, opens[1:]))
         and closes == [at + last for at in opens]
         and {at % length for at in opens} == {0}
@@ -186,7 +194,7 @@ def _rules(row: _Wire, series: SeriesKey) -> Iterator[tuple[bool, str, object]]:
     length = series.interval.milliseconds
     yield row.s == series.coin, f"s is the asked coin {series.coin}", row.s
     yield row.i == series.interval.value, f"i is the asked interval {series.interval}", row.i
-    yield 0 <= row.t < LATEST_OPEN_MS, "t lies between 1970 and 2100", row.t
+    yield is_instant(row.t), "t lies between 1970 and 2100", row.t
     yield row.t % length == 0, f"t is a multiple of {length} ms", row.t
     yield row.t + length - 1 == row.T, f"T is t + {length} - 1", row.T
     for name, text in zip("ohlcv", (row.o, row.h, row.l, row.c, row.v), strict=True):

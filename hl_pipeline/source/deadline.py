@@ -100,10 +100,11 @@ class _Backend(httpcore.SyncBackend):
 
 def client_with(deadline: Deadline, *, max_connections: int = 8) -> httpx.Client:
     """An httpx client on HTTP/1.1 that keeps connections, obeys ``deadline``, and neither proxies nor redirects."""
-    transport = httpx.HTTPTransport(trust_env=False)
+    certificates = httpx.create_ssl_context(trust_env=False)
+    transport = httpx.HTTPTransport(verify=certificates, trust_env=False)
     # httpx offers no way to hand its transport a network backend, so its pool is replaced by our own.
     transport._pool = httpcore.ConnectionPool(
-        ssl_context=httpx.create_ssl_context(trust_env=False),
+        ssl_context=certificates,
         max_connections=max_connections,
         max_keepalive_connections=max_connections,
         keepalive_expiry=30.0,

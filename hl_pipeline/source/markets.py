@@ -19,6 +19,7 @@ from hl_pipeline.source.wire import (
     bad_answer,
     first_broken,
     is_decimal,
+    is_instant,
     is_name,
     is_signed_decimal,
     offender,
@@ -196,7 +197,7 @@ def decode_exchange_status(body: bytes) -> int:
         BadAnswer: no such number, or not a time.
     """
     time = read(body, _STATUS, "exchangeStatus").time
-    if not _is_time(time):
+    if not is_instant(time):
         raise bad_answer("exchangeStatus", body, f"time {time} is not between 1970 and 2100")
     return time
 
@@ -217,7 +218,7 @@ def decode_funding_history(body: bytes, coin: str) -> tuple[list[FundingRate], l
         broken = first_broken(
             [
                 (row.coin == coin, f"coin is the asked {coin}", row.coin),
-                (_is_time(row.time), "time lies between 1970 and 2100", row.time),
+                (is_instant(row.time), "time lies between 1970 and 2100", row.time),
                 (
                     is_signed_decimal(row.funding_rate),
                     f"fundingRate: {DECIMAL_RULE}, or its negative",
@@ -231,10 +232,6 @@ def decode_funding_history(body: bytes, coin: str) -> tuple[list[FundingRate], l
         else:
             rejected.append(reject(position, *broken, raw))
     return sorted(rates, key=lambda rate: rate.time_ms), rejected
-
-
-def _is_time(at_ms: int) -> bool:
-    return 0 <= at_ms < 4_102_444_800_000
 
 
 def _perps(raws: Sequence[msgspec.Raw], dex: str) -> tuple[list[Market | None], list[RejectedRow]]:

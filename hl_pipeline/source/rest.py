@@ -18,7 +18,7 @@ import httpx
 
 from hl_pipeline.model.answer import CandleAnswer, CandleRequest, MarketsAnswer, Receipt, RejectedRow
 from hl_pipeline.model.budget import Reservation, WeightBudget
-from hl_pipeline.model.failure import BudgetExhausted, RateLimited, TryAgain
+from hl_pipeline.model.failure import BudgetExhausted, RateLimited, RequestRefused, TryAgain
 from hl_pipeline.model.interval import WINDOW_SLOTS
 from hl_pipeline.model.market import FundingRate, Market, MarketContext
 from hl_pipeline.model.tariff import FUNDING_PAGE_ROWS, request_weight
@@ -233,9 +233,9 @@ class HyperliquidRest:
                     raise
                 _LOG.info("attempt %d at %s failed, next in %.1f s: %s", attempt, question.name, pause, error)
                 self._sleep(pause)
-            except BaseException:
+            except BaseException as error:
                 self._count(errors=1)
-                self._settle(reservation, request_weight(question.kind))
+                self._settle_failed(question, reservation, error)
                 raise
             else:
                 self._settle(reservation, weight)
@@ -290,9 +290,9 @@ class HyperliquidRest:
         digest = hashlib.sha256(body).digest()
         return answer, Receipt(self.endpoint, _OK, latency_ms, reservation.weight, digest), weight
 
-    def _settle_failed(self, question: _Question[_T], reservation: Reservation, error: TryAgain) -> int:
+    def _settle_failed(self, question: _Question[_T], reservation: Reservation, error: BaseException) -> int:
         """Settle a failed attempt: the base where no rows were served, else all that was reserved, as nobody knows."""
-        unserved = isinstance(error, RateLimited | Unserved)
+        unserved = isinstance(error, RateLimited | Unserved | RequestRefused)
         weight = request_weight(question.kind) if unserved else reservation.weight
         self._settle(reservation, weight)
         return weight

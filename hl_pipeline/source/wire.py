@@ -16,6 +16,8 @@ _PAYLOAD_CHARACTERS = 2000
 _NAME_CHARACTERS = 64
 _DECIMAL = re.compile(r"[0-9]{1,20}(?:\.[0-9]{1,20})?")
 _SIGNED_DECIMAL = re.compile(r"-?[0-9]{1,20}(?:\.[0-9]{1,20})?")
+#: No instant of this exchange lies at or after 2100-01-01 UTC.
+LATEST_MS = 4_102_444_800_000
 DECIMAL_RULE = "a decimal is 1 to 20 ASCII digits, then at most a point and 1 to 20 more"
 NAME_RULE = f"a name is 1 to {_NAME_CHARACTERS} printable characters without blanks"
 
@@ -31,6 +33,11 @@ def is_decimal(text: str) -> bool:
 def is_signed_decimal(text: str) -> bool:
     """Whether ``text`` is a plain decimal that may be negative (funding, premium)."""
     return _SIGNED_DECIMAL.fullmatch(text) is not None
+
+
+def is_instant(at_ms: int) -> bool:
+    """Whether a number can be an instant of this exchange, in milliseconds since the epoch."""
+    return 0 <= at_ms < LATEST_MS
 
 
 def is_name(text: str) -> bool:

@@ -70,11 +70,14 @@ class ScriptedServer:
         self.connections = 0
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
+        self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts; closing alone does not
+        self._thread.join()
         self._listener.close()
 
     def _accept(self) -> None:

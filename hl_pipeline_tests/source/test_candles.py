@@ -12,7 +12,8 @@ from hl_pipeline.model.candle import SeriesKey
 from hl_pipeline.model.failure import BadAnswer
 from hl_pipeline.model.interval import Interval
 from hl_pipeline.source import candles as candles_module
-from hl_pipeline.source.candles import LATEST_OPEN_MS, _decode_row_by_row, decode_candles
+from hl_pipeline.source.candles import _decode_row_by_row, decode_candles
+from hl_pipeline.source.wire import LATEST_MS
 
 MINUTE = 60_000
 START = 1_785_000_000_000 // MINUTE * MINUTE
@@ -73,7 +74,7 @@ def test_an_empty_array_is_an_empty_answer() -> None:
         ({"i": "5m"}, "i is the asked interval 1m"),
         ({"t": START + 1, "T": START + MINUTE}, "t is a multiple of"),
         ({"T": START + MINUTE}, "T is t"),
-        ({"t": LATEST_OPEN_MS, "T": LATEST_OPEN_MS + MINUTE - 1}, "between 1970 and 2100"),
+        ({"t": LATEST_MS, "T": LATEST_MS + MINUTE - 1}, "between 1970 and 2100"),
         ({"t": -MINUTE, "T": -1}, "between 1970 and 2100"),
         ({"t": 10**30}, "between 1970 and 2100"),
         ({"o": "NaN"}, "o: a decimal"),
