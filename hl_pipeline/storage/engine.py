@@ -49,7 +49,7 @@ class Database:
             "connect_timeout": connect_timeout_seconds,
             "options": (
                 f"-c timezone=UTC -c statement_timeout={statement_timeout_ms} -c lock_timeout={lock_timeout_ms}"
-                " -c idle_in_transaction_session_timeout=300000"
+                " -c idle_in_transaction_session_timeout=300000 -c client_connection_check_interval=10000"
             ),
         }
         self._guard = threading.Lock()

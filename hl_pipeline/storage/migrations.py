@@ -23,7 +23,7 @@ from typing import Any, LiteralString
 
 import psycopg
 
-from hl_pipeline.model.failure import DatabaseUnavailable, InvalidSetting, SchemaMismatch
+from hl_pipeline.model.failure import DatabaseUnavailable, InvalidSetting, NeedsAPerson, SchemaMismatch
 from hl_pipeline.storage.sql import folder, query
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -32,6 +32,8 @@ _VERSIONED = re.compile(r"V(\d{4})__([a-z0-9_]+)\.sql")
 _REPEATABLE = re.compile(r"R__[a-z0-9_]+\.sql")
 #: What a file meets when it names an object that a later file makes.
 _NOT_YET_THERE = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedFunction, psycopg.errors.UndefinedObject)
+#: How long a runner waits for another, and for the tables it changes.
+_LOCK_WAIT_MS = 120_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +76,12 @@ def migrate(dsn: str, *, scripts: Path | None = None) -> MigrationReport:
     """Brings the database at ``dsn`` (a libpq URL) to this code's schema.
 
     Safe to kill and run again, and safe to run twice at once: the second waits for the first and finds nothing
-    to do. ``scripts`` replaces the project's own ``sql`` folder. Raises SchemaMismatch when the database is newer
-    than the code or an applied file was edited, DatabaseUnavailable when the server cannot be reached.
+    to do. ``scripts`` replaces the project's own ``sql`` folder.
+
+    Raises:
+        SchemaMismatch: the database is newer than the code, or an applied file was edited.
+        DatabaseUnavailable: the server cannot be reached, broke off, or somebody else held the locks too long.
+        NeedsAPerson: a file cannot be applied (a missing right, a mistake in it); earlier files stay applied.
     """
     started = time.monotonic()
     root = scripts or folder()
@@ -91,7 +97,11 @@ def migrate(dsn: str, *, scripts: Path | None = None) -> MigrationReport:
 
 
 def state(connection: Connection, *, scripts: Path | None = None) -> SchemaState:
-    """What is installed and what is pending. Raises SchemaMismatch as ``migrate`` does."""
+    """What is installed and what is pending.
+
+    Raises:
+        SchemaMismatch: the database is newer than the code, or an applied file was edited.
+    """
     root = scripts or folder()
     versions, repeatables = _versions(root), _repeatables(root)
     if not _scalar(connection, "schema_history_present"):
@@ -106,7 +116,11 @@ def state(connection: Connection, *, scripts: Path | None = None) -> SchemaState
 
 
 def check_schema(connection: Connection, *, scripts: Path | None = None) -> None:
-    """Raises SchemaMismatch, saying what to do, unless the database has exactly this code's schema."""
+    """Lets pass a database with exactly this code's schema.
+
+    Raises:
+        SchemaMismatch: the database was never migrated, is older, is newer, or an applied file was edited.
+    """
     found = state(connection, scripts=scripts)
     if not found.installed:
         raise SchemaMismatch("the database has no schema of ours; run `hl migrate`")
@@ -119,37 +133,54 @@ def check_schema(connection: Connection, *, scripts: Path | None = None) -> None
 def claim_venue(connection: Connection, venue: str) -> None:
     """Marks the database as holding the data of ``venue``, for good; the first caller decides.
 
-    Raises InvalidSetting when it already holds another's.
+    Raises:
+        InvalidSetting: it already holds another's.
     """
-    row = connection.execute(query("installation_claim"), {"venue": venue}).fetchone()
-    if row is not None and row[0] != venue:
+    connection.execute(query("installation_claim"), {"venue": venue})
+    held = _scalar(connection, "installation_venue")
+    if held != venue:
         raise InvalidSetting(
-            f"HL_VENUE is {venue}, but this database holds data of {row[0]}; the two must never mix. "
-            f"Set HL_VENUE={row[0]}, or give {venue} a database or HL_HOME of its own"
+            f"HL_VENUE is {venue}, but this database holds data of {held}; the two must never mix. "
+            f"Set HL_VENUE={held}, or give {venue} a database or HL_HOME of its own"
         )
 
 
 @contextmanager
 def _locked_session(dsn: str) -> Iterator[Connection]:
+    """A session that holds the migration lock; what goes wrong in it is said in our own words."""
     try:
-        connection = psycopg.connect(
-            dsn,
-            autocommit=True,
-            connect_timeout=5,
-            application_name="hl_pipeline migrate",
-            options="-c timezone=UTC -c lock_timeout=120000 -c statement_timeout=0",
-        )
+        # The server looks for us every two seconds: work of a killed runner must not hold the lock for long.
+        options = f"-c timezone=UTC -c lock_timeout={_LOCK_WAIT_MS} -c client_connection_check_interval=2000"
+        with psycopg.connect(
+            dsn, autocommit=True, connect_timeout=5, application_name="hl_pipeline migrate", options=options
+        ) as connection:
+            connection.execute(query("migration_lock"))
+            yield connection
+    except psycopg.errors.LockNotAvailable as error:
+        raise DatabaseUnavailable(
+            f"another migration, or a transaction on our tables, held its locks for {_LOCK_WAIT_MS // 1000} s: "
+            "end it and run `hl migrate` again"
+        ) from error
     except psycopg.OperationalError as error:
-        raise DatabaseUnavailable(f"migrations cannot start: {str(error).strip().splitlines()[0]}") from error
-    with connection:
-        connection.execute(query("migration_lock"))
-        yield connection
+        raise DatabaseUnavailable(f"the migration lost the database: {_first_line(error)}; run it again") from error
+
+
+def _run(connection: Connection, script: Script) -> None:
+    try:
+        connection.execute(script.text)
+    except (psycopg.OperationalError, *_NOT_YET_THERE):
+        raise
+    except psycopg.Error as error:
+        raise NeedsAPerson(f"{script.name} cannot be applied: {_first_line(error)}; nothing of it was kept") from error
 
 
 def _apply_version(connection: Connection, script: Script) -> None:
     started = time.monotonic()
     with connection.transaction():
-        connection.execute(script.text)
+        # Views would hold on to the columns a migration changes; forgotten, they are all made again at the end.
+        connection.execute(query("schema_views_drop"))
+        connection.execute(query("schema_repeatables_forget"), {"names": []})
+        _run(connection, script)
         connection.execute(
             query("schema_version_record"),
             {
@@ -169,7 +200,7 @@ def _apply_repeatables(connection: Connection, scripts: Sequence[Script]) -> lis
         while waiting:
             postponed = [script for script in waiting if not _applies(connection, script)]
             if len(postponed) == len(waiting):
-                connection.execute(postponed[0].text)  # nothing more can help: let its own error speak
+                raise _unresolvable(connection, postponed[0])
             order += [script.name for script in waiting if script not in postponed]
             waiting = postponed
         names = {"names": [script.name for script in scripts]}
@@ -183,10 +214,19 @@ def _apply_repeatables(connection: Connection, scripts: Sequence[Script]) -> lis
 def _applies(connection: Connection, script: Script) -> bool:
     try:
         with connection.transaction():
-            connection.execute(script.text)
+            _run(connection, script)
     except _NOT_YET_THERE:
         return False
     return True
+
+
+def _unresolvable(connection: Connection, script: Script) -> Exception:
+    """What the file misses, now that no other file can still bring it."""
+    try:
+        connection.execute(script.text)
+    except _NOT_YET_THERE as error:
+        return NeedsAPerson(f"{script.name} cannot be applied: {_first_line(error)}; no other file makes it")
+    return AssertionError(f"{script.name} failed a moment ago")
 
 
 def _pending_versions(connection: Connection, root: Path) -> list[Script]:
@@ -243,6 +283,10 @@ def _checksum(path: Path) -> str:
 def _scalar(connection: Connection, name: str) -> Any:
     row = connection.execute(query(name)).fetchone()
     return None if row is None else row[0]
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0]
 
 
 def _elapsed_ms(started: float) -> int:

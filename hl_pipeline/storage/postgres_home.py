@@ -83,7 +83,7 @@ class PostgresHome:
         """Makes the data folder if there is none, all or nothing: built beside its place, then renamed.
 
         Raises:
-            NeedsAPerson: initdb refused.
+            NeedsAPerson: initdb refused, or the folder holds something else.
             SchemaMismatch: another major version of Postgres made the data.
         """
         for leftover in self.root.glob("pg.new-*"):
@@ -146,7 +146,10 @@ class PostgresHome:
             os.fsync(out.fileno())
 
     def _require_same_major(self, binaries: Binaries) -> None:
-        made_by = (self.data / "PG_VERSION").read_text(encoding="ascii").strip()
+        stamp = self.data / "PG_VERSION"
+        if not stamp.exists():
+            raise NeedsAPerson(f"{self.data} holds no Postgres data: move it away, or set HL_HOME to another folder")
+        made_by = stamp.read_text(encoding="ascii").strip()
         ours = binaries.major()
         if made_by != ours:
             raise SchemaMismatch(

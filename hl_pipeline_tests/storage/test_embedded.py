@@ -282,6 +282,10 @@ def _with_version_17(home: Path) -> None:
     (home / "pg" / "PG_VERSION").write_text("17\n")
 
 
+def _with_something_else(home: Path) -> None:
+    (home / "pg" / "PG_VERSION").unlink()
+
+
 def _without_password(home: Path) -> None:
     (home / "pg.password").unlink()
 
@@ -294,6 +298,7 @@ def _with_broken_control_file(home: Path) -> None:
     ("spoil", "error", "words"),
     [
         (_with_version_17, SchemaMismatch, "Postgres 17 made the data"),
+        (_with_something_else, NeedsAPerson, "holds no Postgres data"),
         (_without_password, NeedsAPerson, "put it back from a backup"),
         (_with_broken_control_file, NeedsAPerson, "Postgres ended while starting"),
     ],
