@@ -121,7 +121,7 @@ class Exchange:
             decision = self.faults.decide(kind, coin, interval, now_ms)
             answer = self._meet(decision, partial(self._handle, request, ask, decision), now_ms - decision.stale_ms)
             weight = 0 if answer.status == 429 else request_weight(kind, answer.rows)
-            self.limiter.charge(client, max(0, weight - request_weight(kind)))
+            self.limiter.charge(client, weight - request_weight(kind))
         start, end = (ask.start_ms, ask.end_ms) if ask else (None, None)
         self.log.add(
             LoggedRequest(
@@ -194,9 +194,8 @@ class Exchange:
             if key not in self._described:
                 if len(self._described) >= _KEPT_DESCRIPTIONS:
                     self._described.clear()
-                minute = max(now_ms - now_ms % MINUTE_MS, 0)
-                # what lists or delists within a minute shows in its next one
-                self._described[key] = Answer(200, msgspec.json.encode(_DESCRIPTIONS[kind](self.world, dex, minute)))
+                told = _DESCRIPTIONS[kind](self.world, dex, now_ms - now_ms % MINUTE_MS)
+                self._described[key] = Answer(200, msgspec.json.encode(told))
             return self._described[key]
 
 

@@ -58,12 +58,12 @@ class WeightLimiter:
             return True
 
     def charge(self, client: str, weight: int) -> None:
-        """Charge what an admitted request turned out to cost on top."""
+        """Charge what an admitted request turned out to cost on top; below zero, give back what it did not."""
         if self.mode is LimiterMode.OFF or weight == 0:
             return
         with self._lock:
             now = self.clock.now_ms()
-            self._spent[client] = (self._spent_at(client, now) + weight, now)
+            self._spent[client] = (max(0.0, self._spent_at(client, now) + weight), now)
 
     def _spent_at(self, client: str, now: int) -> float:
         spent, since = self._spent.get(client, (0.0, now))

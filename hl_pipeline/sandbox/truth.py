@@ -192,7 +192,7 @@ class Truth:
         size = noise.uniforms(self._key(market, "size"), index)
         lots = market.coins_a_trade * 10.0**market.sz_decimals * trades * (0.05 + 1.9 * size)
         volume = np.maximum(trades, lots.astype(np.int64))
-        chance = noise.hashes(self._key(market, "dust"), index) % np.uint64(512)
+        chance = noise.hashes(self._key(market, "dust"), index) % np.uint64(4096)
         dust = np.where(chance == 0, -1, np.where(chance == 1, 1, 0)).astype(np.int64)
         return volume, dust, trades
 

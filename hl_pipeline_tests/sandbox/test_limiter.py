@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from hl_pipeline.model.clock import ManualClock
 from hl_pipeline.sandbox.exchange import Exchange
+from hl_pipeline.sandbox.faults import FaultKind
 from hl_pipeline.sandbox.limiter import LimiterMode, WeightLimiter
 from hl_pipeline.sandbox.request_log import LoggedRequest, RequestLog
 from hl_pipeline.sandbox.world import Manners, QuietMode
@@ -49,6 +50,14 @@ def test_the_strict_minute_starts_anew_on_the_minute_and_not_before() -> None:
     clock.advance(59_999)
     assert ask(there, {"type": "exchangeStatus"}).status == 429
     clock.advance(1)
+    assert full_calls_until_refused(there) == 12
+
+
+def test_a_429_that_a_fault_sent_costs_nothing() -> None:
+    there, _ = limited(LimiterMode.MINUTE)
+    there.faults.fail_next(FaultKind.RATE_LIMITED, 100)
+    for _ in range(100):
+        assert ask(there, candle_body("BTC", "1m", 0, NOW)).status == 429
     assert full_calls_until_refused(there) == 12
 
 
