@@ -1,0 +1,117 @@
+"""The exchange's markets and what it quotes for them."""
+
+# no postponed annotations here: Dagster refuses a context whose type is a string
+
+import dagster as dg
+
+from hl_pipeline.collect.markets import MarketsReport, refresh_contexts, refresh_markets
+from hl_pipeline.defs.describe import KINDS, OWNERS, UNIVERSE, columns, said_plainly, table
+from hl_pipeline.defs.partitions import MARKET_PARTITIONS
+from hl_pipeline.runtime import Pipeline
+
+MARKET_COLUMNS = {
+    "coin": ("text", "the exchange's case-sensitive name: BTC, @107 (spot), xyz:TSLA (builder)"),
+    "kind": ("text", "perp, spot or builder"),
+    "dex": ("text", "builder dex the market belongs to; empty otherwise"),
+    "sz_decimals": ("smallint", "decimal places of a size"),
+    "max_leverage": ("integer", "highest leverage offered; null for spot"),
+    "is_delisted": ("boolean", "the exchange lists it no more"),
+    "tracked": ("boolean", "we collect its candles"),
+    "first_seen": ("timestamptz", "when we first saw it, UTC"),
+    "last_seen": ("timestamptz", "when the exchange last named it, UTC"),
+    "delisted_seen": ("timestamptz", "when we first saw it delisted, UTC; the exchange gives no date"),
+}
+CONTEXT_COLUMNS = {
+    "seen_at": ("timestamptz", "when we asked, UTC"),
+    "mark_price": ("numeric", "quote currency; what margin is reckoned with"),
+    "oracle_price": ("numeric", "quote currency; null for spot"),
+    "mid_price": ("numeric", "quote currency; null when one side of the book is empty"),
+    "previous_day_price": ("numeric", "mark price 24 h ago, quote currency"),
+    "funding": ("numeric", "rate of the current hour, a fraction of the position"),
+    "premium": ("numeric", "mark over oracle, a fraction"),
+    "open_interest": ("numeric", "in coins"),
+    "day_notional_volume": ("numeric", "last 24 h, quote currency"),
+    "day_base_volume": ("numeric", "last 24 h, in coins"),
+}
+
+
+def adopt_markets(context: dg.AssetExecutionContext, pipeline: Pipeline) -> MarketsReport:
+    """Refresh the markets and keep the ``market`` partitions equal to those that are tracked."""
+    settings = pipeline.settings
+    report = refresh_markets(
+        pipeline.source,
+        pipeline.database,
+        pipeline.clock,
+        coins=settings.markets,
+        intervals=settings.intervals,
+        run_id=context.run.run_id,
+    )
+    known = [coin for coin in settings.markets if coin not in report.unknown]
+    context.instance.add_dynamic_partitions(MARKET_PARTITIONS, known)
+    return report
+
+
+@dg.asset(
+    group_name=UNIVERSE,
+    owners=OWNERS,
+    kinds=KINDS,
+    code_version="1",
+    tags={"hl/lane": "live"},
+    metadata={"dagster/column_schema": columns(MARKET_COLUMNS), "dagster/table_name": "hl.market"},
+)
+def markets(context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[Pipeline]) -> dg.MaterializeResult:
+    """Every market the exchange names, with the history of its changes (`hl.market`, `hl.market_history`).
+
+    Refreshed hourly by `refresh_markets`; fresh when its last run is under two hours old. It also makes the series
+    of every tracked market and feeds the `market` partitions of the candle history. **Unknown coins** in its
+    metadata are wanted in `HL_MARKETS` but do not exist: correct the spelling (case counts).
+    """
+    with said_plainly():
+        report = adopt_markets(context, pipeline)
+    if report.unknown:
+        context.log.warning(
+            "the exchange has no %s: correct HL_MARKETS (case counts); the others are collected",
+            ", ".join(report.unknown),
+        )
+    changes = report.changes
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": changes.markets,
+            "newly listed": changes.listed,
+            "attributes changed": changes.changed,
+            "newly delisted": changes.delisted,
+            "series added": report.series_added,
+            "series reopened": report.reopened,
+            "unknown coins": ", ".join(report.unknown) or "none",
+            "rows refused": table(
+                [{"position": row.position, "rule": row.rule, "value": row.value} for row in report.rejected]
+            ),
+            "weight spent": report.weight,
+        }
+    )
+
+
+@dg.asset(
+    deps=[markets],
+    group_name=UNIVERSE,
+    owners=OWNERS,
+    kinds=KINDS,
+    code_version="1",
+    tags={"hl/lane": "live"},
+    metadata={"dagster/column_schema": columns(CONTEXT_COLUMNS), "dagster/table_name": "hl.market_context"},
+)
+def market_contexts(context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[Pipeline]) -> dg.MaterializeResult:
+    """What the exchange quotes for each tracked market: mark, oracle, mid, funding, open interest, volumes.
+
+    One row a market and collection (`hl.market_context`). Fresh when `collect` ran within the last few minutes. When
+    it fails, the exchange could not be asked: the error says how, and the next tick asks again.
+    """
+    with said_plainly():
+        stored = refresh_contexts(
+            pipeline.source,
+            pipeline.database,
+            pipeline.clock,
+            coins=pipeline.settings.markets,
+            run_id=context.run.run_id,
+        )
+    return dg.MaterializeResult(metadata={"quotes stored": stored})

@@ -1,0 +1,1 @@
+"""What must hold of each relation. The verdicts are pure functions in ``health``; a check fetches, asks, reports."""

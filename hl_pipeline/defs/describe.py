@@ -1,0 +1,50 @@
+"""How our tables, failures and times look in Dagster: column schemas, links, instants."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import dagster as dg
+
+from hl_pipeline.model.failure import PipelineError, TryAgain
+
+OWNERS = ["team:data-platform"]
+#: Groups, named so that they sort as the data flows.
+UNIVERSE, CANDLES, HISTORY, TRUST = "1_markets", "2_live_candles", "3_candle_history", "4_trust_and_metrics"
+KINDS = {"python", "postgres"}
+
+
+def columns(described: Mapping[str, tuple[str, str]]) -> dg.TableColumnSchemaMetadataValue | Any:
+    """A column schema from ``{name: (type, what it holds, with its unit)}``."""
+    return dg.MetadataValue.table_schema(
+        dg.TableSchema(
+            columns=[dg.TableColumn(name, type=kind, description=text) for name, (kind, text) in described.items()]
+        )
+    )
+
+
+def table(rows: list[dict[str, Any]]) -> dg.MetadataValue:
+    """Rows of plain values as a table; a sentence when there is none."""
+    if not rows:
+        return dg.MetadataValue.text("none")
+    return dg.MetadataValue.table([dg.TableRecord(row) for row in rows])
+
+
+def instant(at_ms: int | None) -> dg.MetadataValue:
+    """Milliseconds UTC as a timestamp the UI shows in the reader's zone; null stays null."""
+    return dg.MetadataValue.null() if at_ms is None else dg.MetadataValue.timestamp(at_ms / 1000)
+
+
+@contextmanager
+def said_plainly() -> Iterator[None]:
+    """Turn our own errors into a step failure whose text is the error's sentence.
+
+    Nothing here retries: the source already did, and the next tick plans from
+    the ledger again.
+    """
+    try:
+        yield
+    except PipelineError as error:
+        raise dg.Failure(str(error), allow_retries=isinstance(error, TryAgain)) from error

@@ -1,0 +1,46 @@
+"""How much of what is due is settled, interval by interval: the ledger in six lines."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import NamedTuple
+
+from hl_pipeline.model.interval import Interval, to_datetime
+from hl_pipeline.storage.engine import Connection
+from hl_pipeline.storage.sql import query
+
+
+class IntervalCoverage(NamedTuple):
+    """All tracked series of one interval. Counts are slots; ``due`` = final + empty + lost + gap.
+
+    ``newest_close_ms`` (UTC) is when the newest closed candle closed, in the
+    series that is furthest behind; null when none is stored.
+    """
+
+    interval: Interval
+    series: int
+    due: int
+    final: int
+    empty: int
+    lost: int
+    newest_close_ms: int | None
+
+    @property
+    def gap(self) -> int:
+        """Slots due and not settled."""
+        return self.due - self.final - self.empty - self.lost
+
+    @property
+    def share(self) -> float:
+        """Settled share of what is due and not lost, 0 to 1; 1 when nothing is due."""
+        reachable = self.due - self.lost
+        return (self.final + self.empty) / reachable if reachable else 1.0
+
+
+def by_interval(connection: Connection, now_ms: int, settle_ms: int) -> list[IntervalCoverage]:
+    """Coverage of the tracked markets at market time ``now_ms``, finest interval first."""
+    rows = connection.execute(
+        query("coverage_by_interval"),
+        {"now": to_datetime(now_ms), "settle": timedelta(milliseconds=settle_ms)},
+    )
+    return [IntervalCoverage(Interval(row[0]), *row[1:]) for row in rows]

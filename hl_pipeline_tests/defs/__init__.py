@@ -1,0 +1,1 @@
+"""What Dagster does with our definitions, on a real Postgres and a plain exchange."""

@@ -1,0 +1,51 @@
+"""A pipeline on a fresh database, an exchange that is a dictionary, and a clock that stands still."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import dagster as dg
+import pytest
+
+from hl_pipeline.collect.fill import FillPolicy
+from hl_pipeline.model.clock import ManualClock
+from hl_pipeline.model.interval import Interval
+from hl_pipeline.runtime import Pipeline
+from hl_pipeline.settings import Settings
+from hl_pipeline.storage.budget import PostgresBudget
+from hl_pipeline.storage.engine import Database
+from hl_pipeline_tests.fakes import FakeExchange, market
+
+#: 2026-01-10T12:00:20Z: a few days into a month, so that one month is open and one closed.
+NOW = 1_768_046_420_000
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(NOW)
+
+
+@pytest.fixture
+def exchange(clock: ManualClock) -> FakeExchange:
+    return FakeExchange(clock, markets=[market("BTC"), market("ETH")])
+
+
+@pytest.fixture
+def pipeline(database: Database, exchange: FakeExchange, clock: ManualClock) -> Pipeline:
+    settings = Settings(venue="sandbox", markets=("BTC", "ETH"), intervals=(Interval.M15, Interval.H1, Interval.D1))
+    budget = PostgresBudget(database, key="test", max_weight=1164)
+    budget.ensure()
+    return Pipeline(
+        settings=settings,
+        database=database,
+        source=exchange,  # type: ignore[arg-type]  # answers what HyperliquidRest answers
+        clock=clock,
+        budget=budget,
+        policy=FillPolicy(concurrency=2),
+    )
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance

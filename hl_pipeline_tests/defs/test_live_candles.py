@@ -1,0 +1,52 @@
+"""The tick at the live edge, run as a job."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from hl_pipeline.definitions import build
+from hl_pipeline.model.failure import ExchangeUnavailable
+from hl_pipeline.runtime import Pipeline
+from hl_pipeline_tests.fakes import FakeExchange
+
+
+def collect(pipeline: Pipeline, instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
+    job = build(pipeline=pipeline).resolve_job_def("collect")
+    return job.execute_in_process(instance=instance, raise_on_error=False)
+
+
+def metadata(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, object]:
+    (event,) = result.asset_materializations_for_node(asset)
+    return {name: value.value for name, value in event.metadata.items()}
+
+
+def test_a_tick_on_an_empty_database_learns_the_markets_and_fills_them(
+    pipeline: Pipeline, instance: dg.DagsterInstance
+) -> None:
+    result = collect(pipeline, instance)
+    assert result.success
+    told = metadata(result, "live_candles")
+    assert told["coverage %"] == 100.0
+    assert told["requests"] == 6
+    assert instance.get_dynamic_partitions("market") == ["BTC", "ETH"]
+
+
+def test_a_second_tick_at_the_same_instant_asks_nothing(pipeline: Pipeline, instance: dg.DagsterInstance) -> None:
+    collect(pipeline, instance)
+    assert metadata(collect(pipeline, instance), "live_candles")["requests"] == 0
+
+
+def test_one_failing_series_is_told_and_does_not_fail_the_tick(
+    pipeline: Pipeline, instance: dg.DagsterInstance, exchange: FakeExchange
+) -> None:
+    exchange.error = lambda request: ExchangeUnavailable("down") if request.series.coin == "ETH" else None
+    result = collect(pipeline, instance)
+    assert result.success
+    assert "ETH 15m: down" in str(metadata(result, "live_candles")["failures"])
+
+
+def test_a_tick_of_which_nothing_came_fails(
+    pipeline: Pipeline, instance: dg.DagsterInstance, exchange: FakeExchange
+) -> None:
+    exchange.error = lambda _: ExchangeUnavailable("down")
+    assert not collect(pipeline, instance).success
