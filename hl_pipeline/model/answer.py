@@ -20,7 +20,10 @@ class RejectedRow:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """How one answer was obtained. ``latency_ms`` is our own time from sending to the last byte."""
+    """How one answer was obtained. ``latency_ms`` is our own time from sending to the last byte.
+
+    ``weight`` is what this answer cost with all the attempts it took.
+    """
 
     endpoint: str
     http_status: int

@@ -36,12 +36,18 @@ class Deadline:
         finally:
             self._of_thread.at = None
 
-    def left(self, timeout: float | None) -> float | None:
-        """``timeout`` cut down to the seconds left; 0 or less when there are none."""
+    def left(self, timeout: float | None, error: type[Exception]) -> float | None:
+        """``timeout`` cut down to the seconds left.
+
+        Raises:
+            error: none are left.
+        """
         at: float | None = getattr(self._of_thread, "at", None)
         if at is None:
             return timeout
         left = at - self._monotonic()
+        if left <= 0:
+            raise error("the total deadline has passed")
         return left if timeout is None else min(timeout, left)
 
 
@@ -53,15 +59,11 @@ class _Stream(httpcore.NetworkStream):
         self._deadline = deadline
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        left = self._deadline.left(timeout)
-        if left is not None and left <= 0:
-            raise httpcore.ReadTimeout("the total deadline has passed")
+        left = self._deadline.left(timeout, httpcore.ReadTimeout)
         return self._inner.read(max_bytes, left)
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        left = self._deadline.left(timeout)
-        if left is not None and left <= 0:
-            raise httpcore.WriteTimeout("the total deadline has passed")
+        left = self._deadline.left(timeout, httpcore.WriteTimeout)
         self._inner.write(buffer, left)
 
     def close(self) -> None:
@@ -70,9 +72,7 @@ class _Stream(httpcore.NetworkStream):
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
-        left = self._deadline.left(timeout)
-        if left is not None and left <= 0:
-            raise httpcore.ConnectTimeout("the total deadline has passed")
+        left = self._deadline.left(timeout, httpcore.ConnectTimeout)
         return _Stream(self._inner.start_tls(ssl_context, server_hostname, left), self._deadline)
 
     def get_extra_info(self, info: str) -> Any:
@@ -91,9 +91,7 @@ class _Backend(httpcore.SyncBackend):
         local_address: str | None = None,
         socket_options: Iterable[_SocketOption] | None = None,
     ) -> httpcore.NetworkStream:
-        left = self._deadline.left(timeout)
-        if left is not None and left <= 0:
-            raise httpcore.ConnectTimeout("the total deadline has passed")
+        left = self._deadline.left(timeout, httpcore.ConnectTimeout)
         inner = super().connect_tcp(host, port, left, local_address, socket_options)
         return _Stream(inner, self._deadline)
 

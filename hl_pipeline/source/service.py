@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import msgspec
 
-from hl_pipeline.model.failure import BadAnswer, ExchangeUnavailable, RateLimited, RequestRefused
+from hl_pipeline.model.failure import BadAnswer, ExchangeUnavailable, RateLimited, RequestRefused, TryAgain
 from hl_pipeline.source.body import read_body
 from hl_pipeline.source.deadline import Deadline, client_with
 from hl_pipeline.source.endpoint import info_url
@@ -80,11 +80,9 @@ class InfoService:
                     "POST", self.url, content=msgspec.json.encode(payload), headers=_HEADERS, timeout=self._deadline_s
                 ) as response,
             ):
-                encoding = response.headers.get("Content-Encoding", "").strip().lower()
-                body = read_body(self._timely(response), encoding, self._max_body_bytes)
                 if response.status_code != _OK:
-                    raise self._failure(payload, name, response, body)
-                return body
+                    raise self._failure(payload, name, response)
+                return self._read(response)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise Unserved(
                 f"{self.url} cannot be reached for {name} ({type(error).__name__}: {error}); it is asked again"
@@ -99,19 +97,27 @@ class InfoService:
                 f"{self.url} broke off {name} ({type(error).__name__}: {error}); it is asked again"
             ) from error
 
+    def _read(self, response: httpx.Response) -> bytes:
+        encoding = response.headers.get("Content-Encoding", "").strip().lower()
+        return read_body(self._timely(response), encoding, self._max_body_bytes)
+
     def _timely(self, response: httpx.Response) -> Iterator[bytes]:
-        """The raw chunks, as long as the deadline lasts."""
+        """The raw chunks, as long as the deadline lasts, also for a client that does not keep it."""
         for chunk in response.iter_raw():
-            left = self._deadline.left(None)
-            if left is not None and left <= 0:
-                raise httpx.ReadTimeout("still dripping at the deadline")
+            self._deadline.left(None, httpx.ReadTimeout)
             yield chunk
 
-    def _failure(self, payload: Mapping[str, Any], name: str, response: httpx.Response, body: bytes) -> Exception:
+    def _excerpt(self, response: httpx.Response) -> str:
+        """How a failed answer starts; its status counts even where its body cannot be read."""
+        try:
+            return self._read(response)[:320].decode("utf-8", "replace")[:80]
+        except (TryAgain, httpx.HTTPError) as error:
+            return f"(unreadable: {type(error).__name__})"
+
+    def _failure(self, payload: Mapping[str, Any], name: str, response: httpx.Response) -> Exception:
         """The error that says what can be done about a status other than 200; headers never enter its text."""
         status = response.status_code
-        seen = body[:320].decode("utf-8", "replace")[:80]
-        said = f"{self.url} answered {status} to {name}, starting {seen!r}"
+        said = f"{self.url} answered {status} to {name}, starting {self._excerpt(response)!r}"
         pause = retry_after_seconds(response.headers.get("Retry-After"))
         if status == _TOO_MANY:
             return RateLimited(f"{said}: too much weight from this address; it is asked again later", retry_after=pause)

@@ -318,6 +318,14 @@ def test_bodies_that_cannot_be_unpacked_or_held_are_told_apart(
         b.client.candles(request())
 
 
+@pytest.mark.parametrize("headers", [("Content-Encoding: br",), ("Content-Encoding: gzip",)])
+def test_a_status_counts_even_where_its_body_cannot_be_read(headers: tuple[str, ...]) -> None:
+    with bench(answer(b"null", LIMITED, headers)) as b, pytest.raises(RateLimited, match="unreadable"):
+        b.client.candles(request())
+    with bench(cut(answer(b"nu", LIMITED, length=9))) as b, pytest.raises(RateLimited, match="unreadable"):
+        b.client.candles(request())
+
+
 @pytest.mark.parametrize(
     "status", [LIMITED, "500 Internal Server Error", "422 Unprocessable Entity", "307 Moved", "299 Odd"]
 )
