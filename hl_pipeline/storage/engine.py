@@ -131,14 +131,7 @@ class Database:
     @contextmanager
     def _lent(self) -> Iterator[Connection]:
         pool = self._opened()
-        try:
-            connection = pool.getconn()
-        except PoolTimeout as error:
-            self._try_once()
-            raise DatabaseUnavailable(
-                f"all {self._max_connections} connections of this process to {self.address} stayed busy for "
-                f"{self._wait_seconds:g} s: raise max_connections, or hold them shorter"
-            ) from error
+        connection = self._borrow(pool)
         try:
             yield connection
         except psycopg.OperationalError as error:
@@ -149,6 +142,19 @@ class Database:
         finally:
             pool.putconn(connection)
 
+    def _borrow(self, pool: ConnectionPool[Connection]) -> Connection:
+        try:
+            return pool.getconn()
+        except PoolTimeout:
+            self._try_once()  # says why, if the server is gone
+        try:
+            return pool.getconn()  # the server is there: perhaps it only just came back
+        except PoolTimeout as error:
+            raise DatabaseUnavailable(
+                f"all {self._max_connections} connections of this process to {self.address} stayed busy for "
+                f"{2 * self._wait_seconds:g} s: raise max_connections, or hold them shorter"
+            ) from error
+
     def _opened(self) -> ConnectionPool[Connection]:
         with self._guard:
             if self._pool is None:
@@ -158,6 +164,7 @@ class Database:
                     min_size=0,
                     max_size=self._max_connections,
                     timeout=self._wait_seconds,
+                    reconnect_timeout=0,  # no long back-off: whoever asks next tries at once
                     check=ConnectionPool.check_connection,
                     open=True,
                 )
