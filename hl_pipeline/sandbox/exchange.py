@@ -42,6 +42,7 @@ class Answer:
     latency_ms: int = 0
     drip_ms: int = 0
     cut: bool = False
+    retry_after: str = ""
 
 
 NULL_500 = Answer(500, b"null")
@@ -137,7 +138,7 @@ class Exchange:
         if fault is None:
             answer = handle(now_ms)
         elif fault.kind in _INSTEAD:
-            answer = _INSTEAD[fault.kind]
+            answer = replace(_INSTEAD[fault.kind], retry_after=fault.retry_after)
         else:
             answer = _damaged(handle(now_ms), fault)
         return replace(answer, latency_ms=decision.latency_ms) if decision.latency_ms else answer

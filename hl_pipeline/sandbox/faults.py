@@ -67,7 +67,10 @@ BESIDE_KINDS = frozenset({FaultKind.LATENCY, FaultKind.STALE})
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that goes wrong. Filters left empty match everything; instants are ms UTC on the world's clock."""
+    """One thing that goes wrong. Filters left empty match everything; instants are ms UTC on the world's clock.
+
+    ``retry_after`` is sent as that header with an error answer, be it sense or nonsense.
+    """
 
     kind: FaultKind
     coin: str = ""
@@ -79,6 +82,11 @@ class Fault:
     times: int | None = None
     chance: float = 1.0
     amount: int = 0
+    retry_after: str = ""
+
+    def __post_init__(self) -> None:
+        # plain words are welcome, unknown ones are not
+        object.__setattr__(self, "kind", FaultKind(self.kind))
 
     def matches(self, request: str, coin: str, interval: str, now_ms: int) -> bool:
         """Whether the fault holds now for such a request."""

@@ -39,7 +39,7 @@ class WeightLimiter:
     def __init__(
         self, mode: LimiterMode, clock: Clock | None = None, per_minute: int = EXCHANGE_WEIGHT_PER_MINUTE
     ) -> None:
-        self.mode = mode
+        self.mode = LimiterMode(mode)
         self.clock: Clock = clock or MonotonicClock()
         self._per_minute = per_minute
         self._spent: dict[str, tuple[float, int]] = {}

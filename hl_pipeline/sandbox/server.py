@@ -140,6 +140,8 @@ async def _send(send: Send, answer: Answer) -> None:
     if answer.latency_ms:
         await asyncio.sleep(answer.latency_ms / 1000)
     headers = [(b"content-type", answer.content_type.encode()), (b"content-length", b"%d" % len(answer.body))]
+    if answer.retry_after:
+        headers.append((b"retry-after", answer.retry_after.encode("latin-1", "replace")))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     if answer.cut:
         # returning before the promised length makes the server drop the connection

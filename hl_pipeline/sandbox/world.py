@@ -53,6 +53,11 @@ class Manners:
     window: WindowMode = WindowMode.OVERLAP
     quiet_lag_ms: int = 600_000
 
+    def __post_init__(self) -> None:
+        # plain words are welcome, unknown ones are not
+        object.__setattr__(self, "quiet", QuietMode(self.quiet))
+        object.__setattr__(self, "window", WindowMode(self.window))
+
 
 class World:
     """Everything that is the case: markets, their candles, and what time it is.

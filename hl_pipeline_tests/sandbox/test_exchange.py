@@ -7,7 +7,9 @@ import pytest
 
 from hl_pipeline.model.clock import ManualClock
 from hl_pipeline.model.tariff import FUNDING_PAGE_ROWS
-from hl_pipeline.sandbox.world import World
+from hl_pipeline.sandbox.faults import Fault, FaultKind
+from hl_pipeline.sandbox.limiter import LimiterMode, WeightLimiter
+from hl_pipeline.sandbox.world import Manners, QuietMode, World
 from hl_pipeline_tests.sandbox.worlds import BTC, DAY_MS, NOW, ask, candle_body, exchange, world
 
 
@@ -147,3 +149,13 @@ def test_every_request_is_logged_with_what_it_asked_and_weighed() -> None:
     assert there.log.entries(after=candle.number) == [nonsense]
     there.log.clear()
     assert there.log.entries() == []
+
+
+def test_settings_may_be_given_as_plain_words_and_unknown_words_are_refused() -> None:
+    assert Manners("sparse").quiet is QuietMode.SPARSE  # type: ignore[arg-type]
+    assert Fault("late").kind is FaultKind.LATE  # type: ignore[arg-type]
+    assert WeightLimiter("off").mode is LimiterMode.OFF  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="loud"):
+        Manners("loud")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="unheard of"):
+        Fault("unheard of")  # type: ignore[arg-type]

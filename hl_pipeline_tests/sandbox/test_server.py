@@ -53,6 +53,17 @@ def test_refusals_keep_their_body_and_content_type(sandbox: RunningSandbox) -> N
     assert post(f"{sandbox.url}/info", FULL) == (429, b"null", "application/json")
 
 
+def test_a_refusal_may_carry_any_retry_after(sandbox: RunningSandbox) -> None:
+    sandbox.faults.add(Fault(FaultKind.RATE_LIMITED, times=1, retry_after="soon"))
+    connection = http.client.HTTPConnection(sandbox.url.removeprefix("http://"), timeout=10)
+    for expected in ("soon", None):
+        connection.request("POST", "/info", '{"type":"exchangeStatus"}')
+        answer = connection.getresponse()
+        answer.read()
+        assert answer.headers["retry-after"] == expected
+    connection.close()
+
+
 def test_a_cut_body_breaks_off_before_its_promised_length(sandbox: RunningSandbox) -> None:
     sandbox.faults.fail_next(FaultKind.CUT)
     with pytest.raises(http.client.IncompleteRead):
