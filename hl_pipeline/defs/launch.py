@@ -1,0 +1,175 @@
+"""Dagster for programs: run a job here, turn the automation on and off, prepare the instance.
+
+The command line imports this inside its commands only; importing Dagster costs
+more than a second. Everything acts on the instance of ``DAGSTER_HOME`` unless
+it is given one.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster import DagsterInstance
+
+from hl_pipeline.defs.automation import set_instigators
+from hl_pipeline.model.failure import InvalidSetting
+from hl_pipeline.runtime import Pipeline
+from hl_pipeline.settings import Settings
+from hl_pipeline.storage.engine import Database
+
+#: What ``workspace.yaml`` calls us; a gRPC workspace must use the same ``location_name``.
+LOCATION = "hl_pipeline"
+INSTANCE_FILE = Path(__file__).with_name("dagster.yaml")
+
+
+@dataclass(frozen=True, slots=True)
+class CheckOutcome:
+    """One evaluated check. ``name`` is ``asset/check``; ``severity`` is WARN or ERROR, also when it passed."""
+
+    name: str
+    passed: bool
+    severity: str
+    description: str
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RunOutcome:
+    """One finished run.
+
+    ``assets`` maps an asset's name to the metadata of its (last) materialization as plain values. ``failure`` is the
+    first failed step's message, null when the run succeeded.
+    """
+
+    success: bool
+    run_id: str
+    checks: list[CheckOutcome]
+    assets: dict[str, dict[str, Any]]
+    failure: str | None = None
+
+
+def run_job(
+    name: str,
+    *,
+    run_config: Mapping[str, Any] | None = None,
+    tags: Mapping[str, str] | None = None,
+    pipeline: Pipeline | None = None,
+    settings: Settings | None = None,
+    instance: DagsterInstance | None = None,
+) -> RunOutcome:
+    """Run the job ``name`` (see ``jobs.py``) to its end in this process, and say what it did.
+
+    ``pipeline`` replaces the one that ``HL_*`` names (it stays open). A failed
+    step does not raise; look at ``success`` and ``failure``.
+
+    Raises:
+        KeyError: there is no such job; the message lists those there are.
+    """
+    from hl_pipeline.definitions import build  # definitions imports this room; at the top it would be a circle
+
+    definitions = build(pipeline=pipeline, settings=settings)
+    names = sorted(job.name for job in definitions.jobs or [])
+    if name not in names:
+        raise KeyError(f"there is no job {name}: choose one of {', '.join(names)}")
+    job = definitions.resolve_job_def(name)
+    with _instance(instance) as used:
+        result = job.execute_in_process(
+            run_config=dict(run_config or {}), tags=dict(tags or {}), instance=used, raise_on_error=False
+        )
+        return _outcome(result)
+
+
+def set_automation(
+    running: bool, names: Collection[str] | None = None, *, instance: DagsterInstance | None = None
+) -> list[str]:
+    """Turn the schedules and sensors (or those named) of this code location on or off; returns their names.
+
+    Needs no running webserver or daemon: they read the state from the instance.
+
+    Raises:
+        KeyError: a name is neither a schedule nor a sensor of ours.
+    """
+    from hl_pipeline.definitions import defs
+
+    with _instance(instance) as used:
+        return set_instigators(used, defs, LOCATION, running=running, names=names)
+
+
+def prepare_instance(home: Path, dagster_url: str) -> dict[str, str]:
+    """Make ``home`` a Dagster home and return what a child process needs in its environment.
+
+    ``dagster_url`` must name its driver, ``postgresql+psycopg2://…``. Our ``dagster.yaml`` is written over a
+    differing one: limits come from the release, not from an old copy. The result holds the password.
+
+    Raises:
+        InvalidSetting: the URL names another driver.
+    """
+    if not dagster_url.startswith("postgresql+psycopg2://"):
+        raise InvalidSetting(
+            "Dagster's storage URL must begin with postgresql+psycopg2:// (with another driver no run is recorded); "
+            "pass Database.dagster_url"
+        )
+    home.mkdir(parents=True, exist_ok=True)
+    target = home / "dagster.yaml"
+    if not target.exists() or target.read_bytes() != INSTANCE_FILE.read_bytes():
+        shutil.copyfile(INSTANCE_FILE, target)
+    return {
+        "DAGSTER_HOME": str(home.absolute()),
+        "DAGSTER_STORAGE_URL": dagster_url,
+        "DAGSTER_EVENT_BATCH_SIZE": "500",
+    }
+
+
+def environment(settings: Settings, database: Database) -> dict[str, str]:
+    """``prepare_instance`` for these settings: what `hl env` prints and `hl up` gives its children."""
+    return prepare_instance(settings.dagster_home, database.dagster_url)
+
+
+@contextmanager
+def _instance(given: DagsterInstance | None) -> Iterator[DagsterInstance]:
+    if given is not None:
+        yield given
+        return
+    if not os.environ.get("DAGSTER_HOME"):
+        raise InvalidSetting("DAGSTER_HOME is not set: set what `hl env` prints, or pass an instance")
+    with DagsterInstance.get() as instance:
+        yield instance
+
+
+def _outcome(result: dg.ExecuteInProcessResult) -> RunOutcome:
+    checks = [
+        CheckOutcome(
+            name=f"{found.asset_key.to_user_string()}/{found.check_name}",
+            passed=found.passed,
+            severity=found.severity.value,
+            description=found.description or "",
+            metadata=_plain(found.metadata),
+        )
+        for found in result.get_asset_check_evaluations()
+    ]
+    assets: dict[str, dict[str, Any]] = {}
+    for event in result.all_events:
+        if event.is_step_materialization:
+            made = event.step_materialization_data.materialization
+            assets[made.asset_key.to_user_string()] = _plain(made.metadata)
+    return RunOutcome(result.success, result.run_id, checks, assets, None if result.success else _first_failure(result))
+
+
+def _plain(metadata: Mapping[str, dg.MetadataValue]) -> dict[str, Any]:
+    return {name: value.value for name, value in metadata.items()}
+
+
+def _first_failure(result: dg.ExecuteInProcessResult) -> str:
+    for event in result.all_events:
+        if event.is_step_failure:
+            data = event.step_failure_data
+            told = data.user_failure_data.description if data.user_failure_data else None
+            return f"{event.step_key}: {told or (data.error.message.strip() if data.error else 'failed')}"
+    return "the run failed before its first step; its log says why"
