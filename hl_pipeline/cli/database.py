@@ -25,12 +25,14 @@ def start() -> None:
     from hl_pipeline.storage.embedded import EmbeddedPostgres, attach
 
     settings = _embedded()
-    server = attach(settings.home)
+    server = attach(settings.venue_home)
     if server is not None:
-        click.echo(f"Postgres already runs on 127.0.0.1:{server.port} (process {server.pid}, data in {settings.home}).")
+        click.echo(
+            f"Postgres already runs on 127.0.0.1:{server.port} (process {server.pid}, data in {settings.venue_home})."
+        )
         return
-    server = EmbeddedPostgres(settings.home).start()  # its lock goes with this process; the server stays
-    click.echo(f"Postgres runs on 127.0.0.1:{server.port} (process {server.pid}, data in {settings.home}).")
+    server = EmbeddedPostgres(settings.venue_home).start()  # its lock goes with this process; the server stays
+    click.echo(f"Postgres runs on 127.0.0.1:{server.port} (process {server.pid}, data in {settings.venue_home}).")
     click.echo("Stop it with `hl db stop`.")
 
 
@@ -40,10 +42,10 @@ def stop() -> None:
     from hl_pipeline.storage.embedded import EmbeddedPostgres, attach
 
     settings = _embedded()
-    if attach(settings.home) is None:
-        click.echo(f"No Postgres is running in {settings.home}.")
+    if attach(settings.venue_home) is None:
+        click.echo(f"No Postgres is running in {settings.venue_home}.")
         return
-    server = EmbeddedPostgres(settings.home)
+    server = EmbeddedPostgres(settings.venue_home)
     server.start()  # takes it over, and refuses while another process owns it
     server.stop()
     click.echo("Postgres has stopped.")

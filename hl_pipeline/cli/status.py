@@ -10,8 +10,10 @@ import click
 from hl_pipeline.cli.screen import age, console, print_json, table
 from hl_pipeline.runtime import open_pipeline
 from hl_pipeline.settings import Settings
+from hl_pipeline.storage import coverage
 from hl_pipeline.storage.budget import BudgetState
-from hl_pipeline.storage.overview import IntervalCoverage, OpenAlert, coverage_by_interval, open_alerts
+from hl_pipeline.storage.coverage import IntervalCoverage
+from hl_pipeline.storage.overview import OpenAlert, open_alerts
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ def read(settings: Settings) -> Status:
     with open_pipeline(settings) as pipeline:
         now_ms = pipeline.clock.now_ms()
         with pipeline.database.connection() as connection:
-            intervals = coverage_by_interval(connection, now_ms, settle_ms=pipeline.policy.proof.settle_ms)
+            intervals = coverage.by_interval(connection, now_ms, pipeline.policy.proof.settle_ms)
             alerts, budget = open_alerts(connection), pipeline.budget.state(connection)
         return Status(settings.venue, pipeline.database.address, now_ms, intervals, budget, alerts)
 
@@ -62,7 +64,7 @@ def as_document(found: Status) -> dict[str, Any]:
         "venue": found.venue,
         "database": found.database,
         "now_ms": found.now_ms,
-        "intervals": [{**row._asdict(), "interval": str(row.interval)} for row in found.intervals],
+        "intervals": [interval_document(row) for row in found.intervals],
         "weight": {"limit": found.budget.max_weight, "left": found.budget.remaining},
         "alerts": [alert._asdict() for alert in found.alerts],
     }
@@ -88,20 +90,24 @@ def _show(found: Status) -> None:
         screen.print(f"  {alert.severity}: {alert.summary} (for {since}). Next: {alert.next_step}", markup=False)
 
 
+def interval_document(row: IntervalCoverage) -> dict[str, Any]:
+    """One interval's coverage as JSON can say it."""
+    return {**row._asdict(), "interval": str(row.interval), "gap": row.gap}
+
+
 def coverage_table(intervals: list[IntervalCoverage], now_ms: int) -> Any:
     """One row an interval."""
     columns = [("interval", "left"), ("markets", "right"), ("newest candle", "right")]
-    columns += [(name, "right") for name in ("final", "empty", "gap", "lost", "gap closes in")]
+    columns += [(name, "right") for name in ("final", "empty", "gap", "lost")]
     rows = [
         (
             row.interval,
-            row.markets,
-            "-" if row.oldest_newest_ms is None else f"{age(max(0, now_ms - row.oldest_newest_ms))} old",
+            row.series,
+            "-" if row.newest_close_ms is None else f"{age(max(0, now_ms - row.newest_close_ms))} old",
             row.final,
             row.empty,
             row.gap,
             row.lost,
-            "-" if row.deadline_ms is None else age(max(0, row.deadline_ms - now_ms)),
         )
         for row in intervals
     ]

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import click
 
 from hl_pipeline.cli.screen import console, print_json, table
-from hl_pipeline.cli.status import coverage_table
+from hl_pipeline.cli.status import coverage_table, interval_document
 from hl_pipeline.runtime import open_pipeline
 from hl_pipeline.settings import Settings
-from hl_pipeline.storage import series
-from hl_pipeline.storage.overview import IntervalCoverage, TableContent, content_hashes, coverage_by_interval
+from hl_pipeline.storage import coverage, series
+from hl_pipeline.storage.coverage import IntervalCoverage
+from hl_pipeline.storage.overview import TableContent, content_hashes
 
 #: Broken slots shown; the rest are counted.
 _SHOWN = 20
@@ -58,7 +59,7 @@ def prove(settings: Settings) -> Proof:
         with pipeline.database.connection() as connection:
             return Proof(
                 now_ms,
-                coverage_by_interval(connection, now_ms, settle_ms=pipeline.policy.proof.settle_ms),
+                coverage.by_interval(connection, now_ms, pipeline.policy.proof.settle_ms),
                 series.violations(connection),
                 content_hashes(connection),
             )
@@ -68,7 +69,7 @@ def _document(proof: Proof) -> dict[str, object]:
     return {
         "holds": not proof.violations,
         "violations": [{"series_id": number, "rule": rule, "slots": slots} for number, rule, slots in proof.violations],
-        "intervals": [{**row._asdict(), "interval": str(row.interval)} for row in proof.intervals],
+        "intervals": [interval_document(row) for row in proof.intervals],
         "tables": [content._asdict() for content in proof.contents],
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from hl_pipeline.model.clock import Clock, ManualClock, SystemClock
+from hl_pipeline.model.tariff import EXCHANGE_WEIGHT_PER_MINUTE
 from hl_pipeline.sandbox.catalogue import markets_named
 from hl_pipeline.sandbox.exchange import Exchange
 from hl_pipeline.sandbox.faults import FaultPlan
@@ -21,6 +22,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--history-days", type=int, default=None, help="cut every market's history to this many days")
     made.add_argument("--coins", default="", help="COIN,COIN,...: only these markets exist")
     made.add_argument("--limiter", choices=[m.value for m in LimiterMode], default=LimiterMode.BUCKET.value)
+    made.add_argument(
+        "--per-minute", type=int, default=EXCHANGE_WEIGHT_PER_MINUTE, help="the limiter's weight a minute"
+    )
     made.add_argument("--quiet-mode", choices=[m.value for m in QuietMode], default=QuietMode.DENSE_WITH_LAG.value)
     made.add_argument("--window", choices=[m.value for m in WindowMode], default=WindowMode.OVERLAP.value)
     made.add_argument("--clock-offset-ms", type=int, default=0, help="added to this machine's clock")
@@ -41,7 +45,7 @@ def main(arguments: list[str] | None = None) -> None:
     exchange = Exchange(
         world,
         manners=Manners(QuietMode(options.quiet_mode), WindowMode(options.window)),
-        limiter=WeightLimiter(LimiterMode(options.limiter)),
+        limiter=WeightLimiter(LimiterMode(options.limiter), per_minute=options.per_minute),
         faults=FaultPlan.seeded(options.seed, options.chaos) if options.chaos else FaultPlan(options.seed),
         instant=options.instant,
     )

@@ -1,0 +1,92 @@
+"""What everything stands on: a running Postgres with this version's schema, for one venue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from psycopg.errors import InsufficientPrivilege
+
+from hl_pipeline.model.failure import DatabaseUnavailable, NeedsAPerson
+from hl_pipeline.runtime import open_database
+from hl_pipeline.settings import PREFIX, Settings
+from hl_pipeline.storage import postmaster
+from hl_pipeline.storage.embedded import EmbeddedPostgres
+from hl_pipeline.storage.engine import Database, create_database_if_missing
+from hl_pipeline.storage.migrations import MigrationReport, claim_venue, migrate
+from hl_pipeline.storage.postgres_home import PostgresHome
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """A migrated database. ``server`` is the embedded Postgres, if that is what it is."""
+
+    settings: Settings
+    database: Database
+    server: EmbeddedPostgres | None
+    migration: MigrationReport
+
+    def tend(self) -> bool:
+        """Start the embedded server again if it has died; true if it had."""
+        home = PostgresHome(self.settings.venue_home)
+        if self.server is None or postmaster.running(home) is not None:
+            return False
+        self.server.start()
+        return True
+
+
+@contextmanager
+def prepared(settings: Settings) -> Iterator[Ground]:
+    """Start Postgres (or use HL_DATABASE_URL), bring its schema up to date, claim it for the venue; stop it at the end.
+
+    Raises:
+        AlreadyRunning: another process owns the embedded server.
+        DatabaseUnavailable: the named server cannot be reached, or recovery takes long.
+        SchemaMismatch: the database is newer than this code.
+        InvalidSetting: the database holds another venue's data.
+    """
+    server = EmbeddedPostgres(settings.venue_home) if settings.database_url is None else None
+    try:
+        if server is not None:
+            server.start()
+        with open_database(settings) as database:
+            for url in (database.libpq_url, database.dagster_url):
+                _ensure_exists(url)
+            migration = migrate(database.libpq_url)
+            with database.connection() as connection:
+                claim_venue(connection, settings.venue)
+            yield Ground(settings, database, server, migration)
+    finally:
+        if server is not None:
+            server.stop()
+
+
+def _ensure_exists(url: str) -> None:
+    """Make the database that ``url`` names if it is not there; who may not make databases needs none made."""
+    try:
+        with Database(url) as database, database.connection():
+            return
+    except DatabaseUnavailable:
+        pass  # the server is down, or the database is missing: the next lines tell which
+    try:
+        create_database_if_missing(url)
+    except InsufficientPrivilege as error:
+        raise NeedsAPerson(
+            f"the database {Database(url).address} does not exist and this user may not make it: "
+            "create it, or name another in HL_DATABASE_URL (Dagster's is HL_DAGSTER_DATABASE_URL, "
+            "by default the same name with _dagster)"
+        ) from error
+
+
+def as_environment(settings: Settings) -> dict[str, str]:
+    """The settings as the ``HL_*`` variables that say them; secrets in clear, for the environment of a child."""
+    given: dict[str, str] = {}
+    default = Settings()
+    for name, value in settings:
+        if value == getattr(default, name) and name != "home":
+            continue
+        secret = getattr(value, "get_secret_value", None)
+        text = secret() if secret is not None else ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        given[PREFIX + name.upper()] = text
+    return given
