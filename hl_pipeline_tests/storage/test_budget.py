@@ -177,6 +177,16 @@ def test_nothing_is_granted_while_another_holds_the_count(database: Database) ->
     assert spends(database) == []
 
 
+def test_a_locked_reservation_stays_as_reserved(database: Database) -> None:
+    budget, _ = make(database)
+    reservation = budget.reserve(40, lane="live")
+    with database.connection() as holder:
+        holder.execute("select 1 from hl.rate_limit_spend for update")
+        with pytest.raises(BudgetExhausted, match="stays as reserved"):
+            budget.settle(reservation, 1)
+    assert spends(database) == [(40, False)]
+
+
 def test_without_a_database_nothing_is_granted() -> None:
     nowhere = Database("postgresql://nobody@127.0.0.1:1/none", connect_timeout_seconds=1)
     with nowhere, pytest.raises(DatabaseUnavailable):
