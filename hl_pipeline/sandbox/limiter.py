@@ -41,7 +41,7 @@ class WeightLimiter:
     ) -> None:
         self.mode = LimiterMode(mode)
         self.clock: Clock = clock or MonotonicClock()
-        self._per_minute = per_minute
+        self.per_minute = per_minute
         self._spent: dict[str, tuple[float, int]] = {}
         self._lock = threading.Lock()
 
@@ -52,7 +52,7 @@ class WeightLimiter:
         with self._lock:
             now = self.clock.now_ms()
             spent = self._spent_at(client, now)
-            if spent + weight > self._per_minute:
+            if spent + weight > self.per_minute:
                 return False
             self._spent[client] = (spent + weight, now)
             return True
@@ -69,4 +69,4 @@ class WeightLimiter:
         spent, since = self._spent.get(client, (0.0, now))
         if self.mode is LimiterMode.MINUTE:
             return spent if now // _MINUTE_MS == since // _MINUTE_MS else 0.0
-        return max(0.0, spent - (now - since) * self._per_minute / _MINUTE_MS)
+        return max(0.0, spent - (now - since) * self.per_minute / _MINUTE_MS)

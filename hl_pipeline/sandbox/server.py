@@ -86,7 +86,8 @@ class SandboxApp:
                     return self._move_clock(body)
                 case "POST", "/sandbox/limiter":
                     mode = msgspec.json.decode(body, type=dict[str, LimiterMode]).get("mode", LimiterMode.BUCKET)
-                    self.exchange.limiter = WeightLimiter(mode, self.exchange.limiter.clock)
+                    now = self.exchange.limiter
+                    self.exchange.limiter = WeightLimiter(mode, now.clock, now.per_minute)
                     return _json({"mode": mode})
                 case "POST", "/sandbox/manners":
                     self.exchange.manners = msgspec.json.decode(body, type=Manners)
