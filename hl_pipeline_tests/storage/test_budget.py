@@ -307,7 +307,7 @@ def test_eight_processes_never_overfill_any_window(database: Database) -> None:
         connection.execute(AUDIT)
     spawn = multiprocessing.get_context("spawn")
     gate, granted = spawn.Barrier(8), spawn.Queue()
-    workers = [spawn.Process(target=hammer, args=(database.libpq_url, 2.5, gate, granted)) for _ in range(8)]
+    workers = [spawn.Process(target=hammer, args=(database.libpq_url, 1.2, gate, granted)) for _ in range(8)]
     for worker in workers:
         worker.start()
     results = [granted.get(timeout=90) for _ in workers]
