@@ -92,6 +92,10 @@ class EmbeddedPostgres:
             self._pid = self._process = None
             self._release()
 
+    def is_running(self) -> bool:
+        """Whether a server runs on the folder now, whoever started it."""
+        return postmaster.running(self._home) is not None
+
     def __enter__(self) -> Server:
         self._handles_sigterm = _exit_on_sigterm()
         try:

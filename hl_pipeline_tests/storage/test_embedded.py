@@ -171,7 +171,9 @@ def test_a_killed_server_is_started_again_by_its_owner_and_lost_nothing(home: Pa
     server = postgres.start()
     try:
         insert(server, 100_000)
+        assert postgres.is_running()
         kill_and_await(server)
+        assert not postgres.is_running()
         again = postgres.start()
         assert again.pid != server.pid
         assert again.dsn() == server.dsn()
