@@ -67,12 +67,12 @@ class Drill:
         start, end = stored[0].open_ms, stored[-1].open_ms + interval.milliseconds
         return self.sandbox.truth.candles(coin, interval, start, end)
 
-    def settled(self, state: str, coin: str) -> set[int]:
-        """Open times of the 1m slots that the ledger calls ``empty`` or ``lost``."""
-        values = {"state": state, "coin": coin, "interval": "1m"}
+    def settled(self, state: str, coin: str, interval: Interval) -> set[int]:
+        """Open times of the slots that the ledger calls ``empty`` or ``lost``."""
+        values = {"state": state, "coin": coin, "interval": str(interval)}
         with self.database.connection() as connection:
             spans = connection.execute(SETTLED_WITHOUT_ROW.encode(), values).fetchall()
-        return {at for start, end in spans for at in range(start, end, MINUTE)}
+        return {at for start, end in spans for at in range(start, end, interval.milliseconds)}
 
     def revisions(self) -> list[tuple[object, ...]]:
         with self.database.connection() as connection:
@@ -147,7 +147,7 @@ def test_every_way_of_publishing_quiet_minutes_ends_with_each_slot_final_or_prov
         stored = drill.stored(coin, Interval.M1)
         truth = drill.truth(coin, Interval.M1, stored)
         assert any(true.trades == 0 for true in truth), "the market must have quiet minutes for this to test anything"
-        empty, lost = drill.settled("empty", coin), drill.settled("lost", coin)
+        empty, lost = (drill.settled(state, coin, Interval.M1) for state in ("empty", "lost"))
         by_open = {true.open_ms: true for true in truth}
         assert all(by_open[at].trades == 0 for at in empty), "only minutes without a trade may be called empty"
         assert same(stored, [by_open[found.open_ms] for found in stored])
