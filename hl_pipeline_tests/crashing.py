@@ -88,7 +88,7 @@ def arm_mid_event(kill: Callable[[], None]) -> None:
         if events[0].get_dagster_event().event_type is dg.DagsterEventType.ASSET_MATERIALIZATION:
             kill()
 
-    PostgresEventLogStorage._store_asset_event_tags = half  # type: ignore[method-assign]
+    PostgresEventLogStorage._store_asset_event_tags = half  # type: ignore[method-assign,assignment]
 
 
 def before(owner: Any, name: str, act: Callable[[], None]) -> None:
