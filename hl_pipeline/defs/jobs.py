@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dagster as dg
 
+from hl_pipeline.defs.assets.candle_history import asset_name
 from hl_pipeline.defs.assets.live_candles import live_candles
 from hl_pipeline.defs.assets.markets import market_contexts, markets
+from hl_pipeline.model.interval import Interval
 
 LANE = "hl/lane"
 
@@ -21,4 +23,11 @@ refresh_markets = dg.define_asset_job(
     selection=dg.AssetSelection.assets(markets).without_checks(),
     description="Learn which markets exist and what changed about them; feeds the market partitions.",
     tags={LANE: "live"},
+)
+
+backfill_candles = dg.define_asset_job(
+    "backfill_candles",
+    selection=dg.AssetSelection.assets(*(asset_name(interval) for interval in Interval)).without_checks(),
+    description="Complete chosen months of chosen markets at all six intervals, in the back-fill lane.",
+    tags={LANE: "backfill"},
 )

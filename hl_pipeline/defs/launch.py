@@ -19,6 +19,7 @@ import dagster as dg
 from dagster import DagsterInstance
 
 from hl_pipeline.defs.automation import set_instigators
+from hl_pipeline.defs.listing import build
 from hl_pipeline.model.failure import InvalidSetting
 from hl_pipeline.runtime import Pipeline
 from hl_pipeline.settings import Settings
@@ -60,20 +61,21 @@ def run_job(
     *,
     run_config: Mapping[str, Any] | None = None,
     tags: Mapping[str, str] | None = None,
+    partitions: tuple[str, str] | None = None,
     pipeline: Pipeline | None = None,
     settings: Settings | None = None,
     instance: DagsterInstance | None = None,
 ) -> RunOutcome:
     """Run the job ``name`` (see ``jobs.py``) to its end in this process, and say what it did.
 
+    ``partitions`` names the first and the last key of a range, both included, of one market:
+    ``("BTC|2026-01-01", "BTC|2026-03-01")`` (for ``backfill_candles``).
     ``pipeline`` replaces the one that ``HL_*`` names (it stays open). A failed
     step does not raise; look at ``success`` and ``failure``.
 
     Raises:
         KeyError: there is no such job; the message lists those there are.
     """
-    from hl_pipeline.definitions import build  # definitions imports this room; at the top it would be a circle
-
     definitions = build(pipeline=pipeline, settings=settings)
     names = sorted(job.name for job in definitions.jobs or [])
     if name not in names:
@@ -81,7 +83,10 @@ def run_job(
     job = definitions.resolve_job_def(name)
     with _instance(instance) as used:
         result = job.execute_in_process(
-            run_config=dict(run_config or {}), tags=dict(tags or {}), instance=used, raise_on_error=False
+            run_config=dict(run_config or {}),
+            tags={**(tags or {}), **_range(partitions)},
+            instance=used,
+            raise_on_error=False,
         )
         return _outcome(result)
 
@@ -96,10 +101,8 @@ def set_automation(
     Raises:
         KeyError: a name is neither a schedule nor a sensor of ours.
     """
-    from hl_pipeline.definitions import defs
-
     with _instance(instance) as used:
-        return set_instigators(used, defs, LOCATION, running=running, names=names)
+        return set_instigators(used, build(), LOCATION, running=running, names=names)
 
 
 def prepare_instance(home: Path, dagster_url: str) -> dict[str, str]:
@@ -130,6 +133,13 @@ def prepare_instance(home: Path, dagster_url: str) -> dict[str, str]:
 def environment(settings: Settings, database: Database) -> dict[str, str]:
     """``prepare_instance`` for these settings: what `hl env` prints and `hl up` gives its children."""
     return prepare_instance(settings.dagster_home, database.dagster_url)
+
+
+def _range(partitions: tuple[str, str] | None) -> dict[str, str]:
+    if partitions is None:
+        return {}
+    first, last = partitions
+    return {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
 
 
 @contextmanager

@@ -26,3 +26,9 @@ def month_span(month: str) -> Span:
     """The instants of the month whose key is ``YYYY-MM-01``, UTC, half-open."""
     window = months.time_window_for_partition_key(month)
     return Span(to_ms(window.start), to_ms(window.end))
+
+
+def market_and_month(key: str) -> tuple[str, str]:
+    """The market and the month's key of a partition key."""
+    parts = by_market_and_month.get_partition_key_from_str(key).keys_by_dimension
+    return parts["market"], parts["month"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
-from hl_pipeline.definitions import build
+from hl_pipeline.defs.listing import build
 from hl_pipeline.model.failure import ExchangeUnavailable
 from hl_pipeline.runtime import Pipeline
 from hl_pipeline_tests.fakes import FakeExchange

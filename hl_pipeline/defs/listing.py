@@ -1,0 +1,37 @@
+"""Everything Dagster shows, listed by name.
+
+Loading it does no I/O and needs no secret, no database and no variable; the
+resources read ``HL_*`` when a run begins. Tests and the demo call ``build``
+with parts of their own.
+"""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from hl_pipeline.defs import jobs
+from hl_pipeline.defs.assets.candle_history import candle_history
+from hl_pipeline.defs.assets.live_candles import live_candles
+from hl_pipeline.defs.assets.markets import market_contexts, markets
+from hl_pipeline.defs.resources import pipeline_from_environment, settings_from_environment
+from hl_pipeline.model.interval import Interval
+from hl_pipeline.runtime import Pipeline
+from hl_pipeline.settings import Settings
+
+HISTORY_ASSETS = [candle_history(interval) for interval in Interval]
+
+
+def build(*, pipeline: Pipeline | None = None, settings: Settings | None = None) -> dg.Definitions:
+    """All definitions, on the given parts or on those that ``HL_*`` names.
+
+    ``pipeline`` may be one that is already open (it is not closed here).
+    """
+    return dg.Definitions(
+        assets=[markets, market_contexts, live_candles, *HISTORY_ASSETS],
+        jobs=[jobs.collect, jobs.refresh_markets, jobs.backfill_candles],
+        resources={
+            "pipeline": pipeline or pipeline_from_environment,
+            "settings": settings or settings_from_environment,
+        },
+        executor=dg.in_process_executor,
+    )
