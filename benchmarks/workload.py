@@ -19,7 +19,7 @@ NOW_MS = 1_785_067_220_000  # 2026-07-26T12:00:20Z
 HISTORY_DAYS = 90
 COINS = (
     "BTC", "ETH", "SOL", "ARB", "OP", "AVAX", "ATOM", "BNB", "APT", "SUI",
-    "DOGE", "XRP", "LINK", "LTC", "AAVE", "CRV", "INJ", "DYDX", "kPEPE", "HYPE",
+    "DOGE", "XRP", "LINK", "LTC", "AAVE", "CRV", "INJ", "DYDX", "WLD", "HYPE",
 )  # fmt: skip
 
 
