@@ -16,7 +16,10 @@ _UNITS = ((1000, 90, "s"), (60_000, 90, "min"), (3_600_000, 48, "h"), (86_400_00
 
 def console() -> Console:
     """The terminal, or a plain pipe; made anew so that a test's captured output is used."""
-    return Console(highlight=False, soft_wrap=False)
+    made = Console(highlight=False, soft_wrap=True)
+    if not made.is_terminal:
+        made.width = 120
+    return made
 
 
 def print_json(value: object) -> None:

@@ -10,13 +10,15 @@ import os
 import sys
 import sysconfig
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hl_pipeline.cli.supervisor import Program, Stop, Supervisor, free_port, listens, require_free
 from hl_pipeline.settings import Settings
 
+#: As ``defs.launch`` names our code location; importing it from there would import Dagster.
+LOCATION = "hl_pipeline"
 UI_PORT_HINT = "--port or HL_UI_PORT"
 
 
@@ -37,19 +39,27 @@ def require_ui_port(settings: Settings) -> None:
     require_free(settings.ui_port, "the web interface", UI_PORT_HINT)
 
 
-def open_station(settings: Settings, environ: Mapping[str, str], stop: Stop, say: Callable[[str], None]) -> Station:
+def open_station(
+    settings: Settings,
+    environ: Mapping[str, str],
+    stop: Stop,
+    say: Callable[[str], None],
+    company: Sequence[Program] = (),
+) -> Station:
     """Start the three processes and return once the web interface answers, or somebody wants us to stop.
 
-    ``environ`` is added to this process's own environment. The caller shuts the supervisor down.
+    ``environ`` is added to this process's own environment; ``company`` starts first. The caller shuts the supervisor
+    down.
 
     Raises:
         NeedsAPerson: a process ended while starting; its last lines are in the message.
     """
     supervisor = Supervisor({**os.environ, **environ}, settings.venue_home / "log", say, stop)
     host, port, grpc_port = settings.ui_host, settings.ui_port, free_port()
-    at = ("--grpc-host", "127.0.0.1", "--grpc-port", str(grpc_port))
+    at = ("--workspace", str(_workspace(settings, grpc_port)))
     ui_url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     programs = (
+        *company,
         Program("code server", _code_server(grpc_port), lambda: listens(grpc_port)),
         Program("daemon", (_script("dagster-daemon"), "run", *at)),
         Program(
@@ -71,8 +81,19 @@ def open_station(settings: Settings, environ: Mapping[str, str], stop: Stop, say
 def _code_server(port: int) -> tuple[str, ...]:
     return (
         sys.executable, "-m", "dagster", "api", "grpc", "--host", "127.0.0.1", "--port", str(port),
-        "--module-name", "hl_pipeline.definitions", "--inject-env-vars-from-instance",
+        "--module-name", "hl_pipeline.definitions", "--location-name", LOCATION,
     )  # fmt: skip
+
+
+def _workspace(settings: Settings, port: int) -> Path:
+    """A workspace that finds the code server under the name the schedules' states are kept for."""
+    path = settings.dagster_home / "workspace.yaml"
+    path.write_text(
+        "# written by hl at each start\n"
+        f"load_from:\n  - grpc_server:\n      host: 127.0.0.1\n      port: {port}\n      location_name: {LOCATION}\n",
+        encoding="utf-8",
+    )
+    return path
 
 
 def _script(name: str) -> str:

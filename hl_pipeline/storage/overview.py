@@ -1,9 +1,11 @@
-"""What a person asks about the whole store: open alerts, and the content as one hash a table."""
+"""What a person asks about the store: open alerts, content as one hash a table, what a series or a candle holds."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+from hl_pipeline.model.candle import Candle
+from hl_pipeline.model.interval import Interval, to_datetime
 from hl_pipeline.storage.engine import Connection
 from hl_pipeline.storage.sql import query
 
@@ -36,3 +38,21 @@ def open_alerts(connection: Connection) -> list[OpenAlert]:
 def content_hashes(connection: Connection) -> list[TableContent]:
     """Candles, ledger, gaps and revisions as one hash each; equal content gives equal hashes in any database."""
     return [TableContent(*row) for row in connection.execute(query("content_hashes"))]
+
+
+def final_candles(connection: Connection, coin: str, interval: Interval) -> list[Candle]:
+    """Every final candle of one series, oldest first, as exact decimals."""
+    rows = connection.execute(query("candles_final"), {"coin": coin, "interval": str(interval)})
+    return [Candle(*row) for row in rows]
+
+
+def volumes_shown(connection: Connection, coin: str, interval: Interval, open_ms: int) -> list[str]:
+    """The volumes one candle has had, oldest first; the last is the present one. Empty if it is not stored."""
+    key = {"coin": coin, "interval": str(interval), "open_time": to_datetime(open_ms)}
+    return [row[0] for row in connection.execute(query("candle_history"), key)]
+
+
+def last_asked_ms(connection: Connection) -> int | None:
+    """Market time (ms UTC) of the newest request for candles; null before the first."""
+    row = connection.execute(query("last_asked")).fetchone()
+    return None if row is None else row[0]

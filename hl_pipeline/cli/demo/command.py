@@ -1,0 +1,127 @@
+"""``hl demo``: options, the order of the acts, the verdict, and then the web interface."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from types import FrameType
+
+import click
+from rich.console import Console
+
+from hl_pipeline.cli.demo.acts import Play
+from hl_pipeline.cli.demo.stage import (
+    DEMO_WEIGHT,
+    ahead_ms,
+    demo_settings,
+    opening_ms,
+    sandbox_program,
+    set_up,
+)
+from hl_pipeline.cli.demo.verdict import Promise, compare, judge
+from hl_pipeline.cli.ground import Ground, prepared
+from hl_pipeline.cli.prepare import prepare
+from hl_pipeline.cli.screen import console, table
+from hl_pipeline.cli.station import require_ui_port
+from hl_pipeline.cli.status import coverage_table
+from hl_pipeline.cli.supervisor import Stop
+from hl_pipeline.cli.up import keep_running
+from hl_pipeline.model.tariff import EXCHANGE_WEIGHT_PER_MINUTE
+from hl_pipeline.settings import Settings
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="Exit after the summary; also when there is no terminal.")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port of the web interface; 3000 by default.")
+@click.pass_context
+def demo(ctx: click.Context, once: bool, port: int | None) -> None:
+    """See it work: a local exchange misbehaves, the pipeline heals.
+
+    Needs no account and no network. Its data stays in .hl/demo; a second
+    run goes on from there. Exit 0 only if every promise shown was kept.
+    """
+    settings = demo_settings(dict(os.environ), port)
+    once = once or not sys.stdin.isatty()
+    screen = console()
+    if not once:
+        require_ui_port(settings)
+    with _unwinding_on_sigterm():
+        screen.print("[bold]hl demo[/bold]: six markets at six intervals from an exchange on this machine.")
+        screen.print(
+            f"Nothing leaves this machine. So that nobody waits, both sides allow {DEMO_WEIGHT:,} of request weight a "
+            f"minute; the real exchange allows {EXCHANGE_WEIGHT_PER_MINUTE:,}."
+        )
+        with prepared(settings) as ground:
+            promises = _play(settings, ground, screen)
+            held = all(promise.held for promise in promises)
+            if not once:
+                _stay(settings, ground, screen)
+    ctx.exit(0 if held else 1)
+
+
+def _play(settings: Settings, ground: Ground, screen: Console) -> list[Promise]:
+    screen.print(f"\nPostgres runs at {ground.database.address}, data in {settings.venue_home}")
+    for name in ground.migration.applied:
+        screen.print(f"  applied {name}")
+    prepare(settings)
+    with set_up(settings, ground, opening_ms(ground), screen.print) as stage:
+        play = Play(stage, screen)
+        play.first_collection()
+        before = compare(stage)
+        play.trouble()
+        play.healing()
+        found = compare(stage)
+        promises, held = judge(stage, before.slots, found, play.rows, play.healed)
+        screen.print("\n[bold]4  What was promised, and what happened[/bold]\n")
+        screen.print(coverage_table(held, stage.clock.now_ms()))
+        screen.print()
+        _show(promises, screen)
+        for line in found.different[:10]:
+            screen.print(f"not equal: {line}", markup=False)
+    return promises
+
+
+def _show(promises: Sequence[Promise], screen: Console) -> None:
+    order = sorted(promises, key=lambda promise: promise.number)
+    rows = [
+        (p.number, p.text, "[green]yes[/green]" if p.held else "[bold red]NO[/bold red]", p.evidence) for p in order
+    ]
+    screen.print(table([("", "left"), ("promise", "left"), ("held", "left"), ("evidence", "left")], rows))
+    broken = sum(not promise.held for promise in promises)
+    if broken:
+        screen.print(f"\n[bold red]{broken} of {len(promises)} did not hold.[/bold red]")
+    else:
+        screen.print(f"\n[bold green]All {len(promises)} held.[/bold green]")
+
+
+def _stay(settings: Settings, ground: Ground, screen: Console) -> None:
+    """The web interface with the schedules on, at the pace and the limit of the real exchange."""
+    ahead = ahead_ms(ground)
+    settings = settings.model_copy(update={"weight_per_minute": EXCHANGE_WEIGHT_PER_MINUTE, "clock_offset_ms": ahead})
+    screen.print("\n[bold]5  The web interface, with the schedules running[/bold]")
+    if ahead:
+        screen.print(
+            f"   Market time runs {ahead_ms // 60_000 + 1} minutes ahead of your clock: demos came in quick succession."
+        )
+    sandbox = sandbox_program(settings, "--clock-offset-ms", str(ahead))
+    with Stop().listening() as stop:
+        keep_running(replace(ground, settings=settings), stop, screen.print, [sandbox])
+
+
+@contextmanager
+def _unwinding_on_sigterm() -> Iterator[None]:
+    """SIGTERM leaves through the ``with`` blocks, so that nothing we started stays."""
+
+    def leave(number: int, _frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_IGN)
+        raise SystemExit(128 + number)
+
+    kept = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, kept)

@@ -1,0 +1,105 @@
+"""``hl up``: everything at once, until Ctrl-C: Postgres, schema, code server, daemon, web interface, schedules on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import click
+
+from hl_pipeline.cli.ground import Ground, as_environment, prepared
+from hl_pipeline.cli.prepare import prepare_elsewhere
+from hl_pipeline.cli.screen import console
+from hl_pipeline.cli.station import open_station, require_ui_port
+from hl_pipeline.cli.supervisor import Program, Stop
+from hl_pipeline.model.failure import ExchangeUnavailable, TryAgain
+from hl_pipeline.runtime import open_pipeline
+from hl_pipeline.settings import Settings
+
+Say = Callable[[str], None]
+_PATIENCE_SECONDS = 9.0
+_NEXT_STEPS = {
+    "live": "Try again when it can be reached from here",
+    "testnet": "Try again when it can be reached from here",
+    "sandbox": "Start it with `hl sandbox`",
+}
+
+
+@click.command()
+@click.option("--port", type=click.IntRange(1, 65535), help="Port of the web interface; HL_UI_PORT or 3000 by default.")
+def up(port: int | None) -> None:
+    """Run everything: Postgres, schedules and the Dagster UI, until Ctrl-C.
+
+    Collects from the exchange that HL_VENUE names, the live one by default.
+    When it cannot be reached nothing is started: exit 1. A second Ctrl-C
+    stops at once.
+    """
+    settings = Settings.load()
+    if port is not None:
+        settings = settings.model_copy(update={"ui_port": port})
+    say = console().print
+    require_ui_port(settings)
+    with Stop().listening() as stop:
+        say(f"Starting on the {settings.venue} exchange ({settings.endpoint}) ...")
+        with prepared(settings) as ground:
+            probe(settings, ground)
+            if not stop:
+                keep_running(ground, stop, say)
+
+
+def probe(settings: Settings, ground: Ground) -> None:
+    """Ask the exchange for one cheap thing.
+
+    Raises:
+        ExchangeUnavailable: it does not answer; there is no silent switch to anything else.
+    """
+    try:
+        with open_pipeline(settings, database=ground.database) as pipeline:
+            pipeline.source.exchange_time_ms()
+    except TryAgain as error:
+        raise ExchangeUnavailable(
+            f"the {settings.venue} exchange at {settings.endpoint} does not answer ({error}); nothing was started. "
+            f"{_NEXT_STEPS[settings.venue]}, or run `make demo` to see the pipeline on a local exchange of its own"
+        ) from error
+
+
+def keep_running(ground: Ground, stop: Stop, say: Say, company: Sequence[Program] = ()) -> None:
+    """Start Dagster's processes, say where they are, and tend them and Postgres until somebody wants us to stop.
+
+    ``company`` is started before them and stopped with them.
+    """
+    settings = ground.settings
+    environ = as_environment(settings)
+    environ |= prepare_elsewhere(environ)
+    station = open_station(settings, environ, stop, say, company)
+    try:
+        if not stop:
+            say(_block(settings, ground, station.ui_url))
+        station.supervisor.run(lambda: _tend(ground, say))
+    finally:
+        say("\nStopping ...")
+        station.supervisor.shut_down(_PATIENCE_SECONDS)
+
+
+def _tend(ground: Ground, say: Say) -> None:
+    try:
+        if ground.tend():
+            say("Postgres had ended; it runs again.")
+    except TryAgain as error:
+        say(f"Postgres is not back yet: {error}")
+
+
+def _block(settings: Settings, ground: Ground, ui_url: str) -> str:
+    return "\n".join(
+        (
+            "",
+            f"  Dagster UI   {ui_url}",
+            f"  Exchange     {settings.venue} ({settings.endpoint})",
+            f"  Markets      {', '.join(settings.markets)}",
+            f"  Database     {ground.database.address}, in {settings.venue_home}"
+            if ground.server
+            else f"  Database     {ground.database.address}",
+            f"  Logs         {settings.venue_home / 'log'}",
+            "  Schedules and sensors are on. Ctrl-C stops everything.",
+            "",
+        )
+    )
