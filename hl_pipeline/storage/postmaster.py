@@ -1,7 +1,7 @@
 """A Postgres server as processes: found, started, awaited, stopped.
 
-A pid proves nothing, for pids are used again; a process counts as this folder's server only if it is alive and
-its working directory is the data folder, as it is for every Postgres process.
+A pid proves nothing, for pids are used again; a process counts as this folder's server only if it is alive, called
+postgres, and its working directory is the data folder, as it is for every Postgres process.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ _CONFIGURATION = {
     "log_checkpoints": "off",
 }
 _POLL_SECONDS = 0.02
+#: How long a killed server's other processes get to notice; then as long again to die.
+_ORPHAN_SECONDS = 5.0
 
 
 def running(home: PostgresHome) -> int | None:
@@ -134,8 +136,10 @@ def _pid_file(home: PostgresHome) -> list[str]:
 
 
 def _works_in(pid: int, data: Path) -> bool:
+    process = Path(f"/proc/{pid}")
     try:
-        return Path(f"/proc/{pid}/cwd").samefile(data)
+        # the name too: somebody's shell may stand in the folder
+        return process.joinpath("cwd").samefile(data) and process.joinpath("comm").read_text().startswith("postgres")
     except OSError:
         return False  # dead, a zombie, or another user's
 
@@ -144,13 +148,24 @@ def _clear_stale_pid_file(home: PostgresHome) -> None:
     """Removes the pid file of a killed server once none of its processes is left.
 
     Postgres itself would refuse to start while the recorded pid is alive, be it a zombie or an unrelated process.
+    Its other processes end by themselves when they see the server gone; a busy one does not look, and is killed.
     """
-    deadline = time.monotonic() + 10
-    while left := _processes_in(home.data):
-        if time.monotonic() > deadline:
-            raise NeedsAPerson(f"processes {left} of a killed server still use {home.data}: end them and try again")
-        time.sleep(_POLL_SECONDS)
+    for left in _left_after(_ORPHAN_SECONDS, home.data):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(left, signal.SIGKILL)
+    if left_over := _left_after(_ORPHAN_SECONDS, home.data):
+        raise NeedsAPerson(f"processes {left_over} of a killed server still use {home.data}: end them and try again")
     (home.data / "postmaster.pid").unlink(missing_ok=True)
+
+
+def _left_after(seconds: float, data: Path) -> list[int]:
+    """The Postgres processes that still use the data after at most so many seconds."""
+    deadline = time.monotonic() + seconds
+    while left := _processes_in(data):
+        if time.monotonic() > deadline:
+            break
+        time.sleep(_POLL_SECONDS)
+    return left
 
 
 def _processes_in(data: Path) -> list[int]:

@@ -15,11 +15,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 
 from hl_pipeline.model.failure import AlreadyRunning, DatabaseUnavailable, NeedsAPerson, SchemaMismatch
+from hl_pipeline.storage import postmaster
 from hl_pipeline.storage.embedded import EmbeddedPostgres, Server, attach
 from hl_pipeline.storage.postgres_home import find_binaries
 
@@ -30,6 +32,7 @@ FOR_EVERYBODY = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join([str(
 OWNER = """
 import signal, sys
 from pathlib import Path
+from hl_pipeline.storage import postmaster
 from hl_pipeline.storage.embedded import EmbeddedPostgres
 from hl_pipeline.model.failure import PipelineError
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -183,6 +186,33 @@ def test_a_killed_server_is_started_again_by_its_owner_and_lost_nothing(home: Pa
     assert cluster_state(home) == "shut down"
 
 
+def test_a_server_killed_in_the_middle_of_a_copy_keeps_all_of_what_was_committed_and_none_of_the_copy(
+    home: Path,
+) -> None:
+    postgres = EmbeddedPostgres(home)
+    server = postgres.start()
+    insert(server, 1000)
+    try:
+        with server.database() as database:
+            with pytest.raises(DatabaseUnavailable, match="broke off"), database.connection() as connection:
+                copy_until_killed(connection, server)
+            again = postgres.start()
+            assert counted(again) == 1000
+            with database.connection() as connection:
+                assert connection.execute("select count(*) from note").fetchone() == (1000,)
+    finally:
+        postgres.stop()
+
+
+def copy_until_killed(connection: psycopg.Connection[tuple[Any, ...]], server: Server) -> None:
+    with connection.cursor().copy("copy note from stdin") as copy:
+        for block in range(10_000):
+            if block == 20:
+                os.kill(connection.info.backend_pid, signal.SIGKILL)
+                kill_and_await(server)
+            copy.write("1\n" * 10_000)
+
+
 def test_a_server_that_outlived_its_killed_owner_is_joined_then_taken_over(home: Path) -> None:
     with owner_process(home) as owner:
         pid = int(says(owner).split()[1])
@@ -210,8 +240,29 @@ def test_a_server_and_owner_killed_together_start_again(home: Path) -> None:
             assert counted(server) == 1000
 
 
+def test_a_query_that_outlived_its_killed_server_does_not_hold_up_the_next_start(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postmaster, "_ORPHAN_SECONDS", 0.2)
+    postgres = EmbeddedPostgres(home)
+    server = postgres.start()
+    try:
+        with ThreadPoolExecutor(1) as thread, psycopg.connect(server.dsn()) as connection:
+            busy = thread.submit(connection.execute, "select count(*) from generate_series(1, 100000000000) as n")
+            running = "select 1 from pg_stat_activity where query like '%generate_series%' and pid <> pg_backend_pid()"
+            with psycopg.connect(server.dsn(), autocommit=True) as watcher:
+                while not watcher.execute(running).fetchall():
+                    assert not busy.done()
+            kill_and_await(server)
+            assert counted(postgres.start()) == 0
+            with pytest.raises(psycopg.OperationalError):
+                busy.result(30)
+    finally:
+        postgres.stop()
+
+
 def test_a_stale_pid_file_that_names_an_unrelated_process_is_no_obstacle(home: Path) -> None:
-    with subprocess.Popen(["sleep", "600"]) as bystander:
+    with subprocess.Popen(["sleep", "600"], cwd=home / "pg") as bystander:
         stale = f"{bystander.pid}\n{home / 'pg'}\n1700000000\n5432\n\n127.0.0.1\n 1 1\nready\n"
         (home / "pg" / "postmaster.pid").write_text(stale)
         assert attach(home) is None

@@ -133,6 +133,24 @@ def test_a_socket_folder_survives_all_spellings() -> None:
     assert database.name == "hl"
 
 
+def test_dagster_records_an_event_through_its_url(database: Database) -> None:
+    """With the bare scheme and SQLAlchemy 2.1 its tables are made, and then no event can be stored."""
+    from dagster import DagsterEvent, DagsterEventType, EventLogEntry
+    from dagster_postgres.event_log import PostgresEventLogStorage
+
+    named = Database(database.libpq_url, dagster_url=database.libpq_url)
+    storage = PostgresEventLogStorage.create_clean_storage(named.dagster_url)
+    event = DagsterEvent(DagsterEventType.PIPELINE_START.value, job_name="a_job", message="it began")
+    entry = EventLogEntry(  # type: ignore[no-untyped-call]
+        error_info=None, level=20, user_message="", run_id="a-run", timestamp=1.0, dagster_event=event, job_name="a_job"
+    )
+    try:
+        storage.store_event(entry)
+        assert [stored.user_message or stored.message for stored in storage.get_logs_for_run("a-run")] == ["it began"]
+    finally:
+        storage.dispose()
+
+
 def test_a_missing_database_is_made_once(database: Database) -> None:
     extra = f"{database.name}_dagster"
     try:
