@@ -39,13 +39,18 @@ class Pipeline:
 
     @property
     def period_ms(self) -> int:
-        """Milliseconds between two reads of a series at the live edge (design: Cadence).
+        """Milliseconds between two reads of a series at the live edge."""
+        return collect_period_ms(self.settings)
 
-        One read of every market's finest series must fit into a minute's
-        weight, or the period stretches.
-        """
-        tick = len(self.settings.markets) * request_weight("candleSnapshot", 60)
-        return max(60_000, 60_000 * tick // budget_weight(self.settings))
+
+def collect_period_ms(settings: Settings) -> int:
+    """Milliseconds between two reads of a series at the live edge (design: Cadence).
+
+    One read of every market's finest series must fit into a minute's weight,
+    or the period stretches.
+    """
+    tick = len(settings.markets) * request_weight("candleSnapshot", 60)
+    return max(60_000, 60_000 * tick // budget_weight(settings))
 
 
 def budget_weight(settings: Settings) -> int:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import dagster as dg
 
-from hl_pipeline.defs import jobs
+from hl_pipeline.defs import jobs, schedules
 from hl_pipeline.defs.assets.candle_history import candle_history
 from hl_pipeline.defs.assets.live_candles import live_candles
 from hl_pipeline.defs.assets.markets import market_contexts, markets
 from hl_pipeline.defs.resources import pipeline_from_environment, settings_from_environment
+from hl_pipeline.defs.seal import seal_months
 from hl_pipeline.model.interval import Interval
 from hl_pipeline.runtime import Pipeline
 from hl_pipeline.settings import Settings
@@ -28,7 +29,8 @@ def build(*, pipeline: Pipeline | None = None, settings: Settings | None = None)
     """
     return dg.Definitions(
         assets=[markets, market_contexts, live_candles, *HISTORY_ASSETS],
-        jobs=[jobs.collect, jobs.refresh_markets, jobs.backfill_candles],
+        jobs=[jobs.collect, jobs.refresh_markets, jobs.backfill_candles, seal_months],
+        schedules=[schedules.collect_each_minute, schedules.refresh_markets_hourly, schedules.seal_nightly],
         resources={
             "pipeline": pipeline or pipeline_from_environment,
             "settings": settings or settings_from_environment,

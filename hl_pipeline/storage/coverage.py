@@ -13,8 +13,8 @@ from hl_pipeline.storage.sql import query
 class IntervalCoverage(NamedTuple):
     """All tracked series of one interval. Counts are slots; ``due`` = final + empty + lost + gap.
 
-    ``newest_close_ms`` (UTC) is when the newest closed candle closed, in the
-    series that is furthest behind; null when none is stored.
+    ``newest_close_ms`` (UTC) is when the newest closed candle of any of them
+    closed; null when none is stored.
     """
 
     interval: Interval

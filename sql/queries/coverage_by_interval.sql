@@ -1,7 +1,7 @@
 -- How complete is each interval at an instant, over the series of tracked markets?
 -- Due are the slots expected and closed for at least the settle time; what is due and neither final, empty nor lost
--- is a gap. newest_close is when the newest closed candle of the interval closed, in the series that is furthest
--- behind; series that ended (delisted) do not count there.
+-- is a gap. newest_close is when the newest closed candle of any of these series closed: it grows old when data stops
+-- flowing, and does not when one quiet market has no trades.
 with series_due as (
     select
         series.series_id,
@@ -48,7 +48,6 @@ newest as (
         order by candle.open_time desc
         limit 1
     ) as row
-    where series_due.ended_at is null
 )
 
 select
@@ -58,7 +57,7 @@ select
     sum(ledger.final)::bigint as final,
     sum(ledger.empty)::bigint as empty,
     sum(ledger.lost)::bigint as lost,
-    hl.epoch_ms(min(newest.closed_at)) as newest_close_ms
+    hl.epoch_ms(max(newest.closed_at)) as newest_close_ms
 from series_due
 join ledger using (series_id)
 left join newest using (series_id)

@@ -27,8 +27,9 @@ from hl_pipeline.runtime import Pipeline
 from hl_pipeline.storage import partitions, series
 from hl_pipeline.storage.partitions import PartitionState
 
-#: Tag of a materialization whose month is over and whole.
-SEALED = "hl/sealed"
+#: How the data version of a month begins that is over and whole.
+SEALED = "sealed"
+#: The one tag that Dagster gives back for all partitions at once.
 DATA_VERSION = "dagster/data_version"
 DESCRIPTION = """{interval} candles, one partition a market and month (`hl.candles` where interval = '{interval}').
 
@@ -182,6 +183,11 @@ def partition_key(state: PartitionState) -> dg.MultiPartitionKey:
     return dg.MultiPartitionKey({"market": state.coin, "month": month})
 
 
+def data_version(state: PartitionState) -> str:
+    """Equal for equal content; begins with ``sealed`` once the month is over and whole."""
+    return f"{SEALED if state.is_sealed else 'open'}-{state.content_hash or 'empty'}"
+
+
 def materialization(asset_key: dg.AssetKey, state: PartitionState) -> dg.AssetMaterialization:
     """The event that says a market's month is whole, with what it holds."""
     reachable = state.due - state.lost
@@ -189,7 +195,7 @@ def materialization(asset_key: dg.AssetKey, state: PartitionState) -> dg.AssetMa
         asset_key=asset_key,
         partition=partition_key(state),
         description=state.story,
-        tags={SEALED: str(state.is_sealed).lower(), DATA_VERSION: state.content_hash or "empty"},
+        tags={DATA_VERSION: data_version(state)},
         metadata={
             "dagster/partition_row_count": state.rows,
             "sealed": state.is_sealed,

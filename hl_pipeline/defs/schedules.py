@@ -1,0 +1,60 @@
+"""When each job starts, and why then. All off until ``hl up`` or a person turns them on."""
+
+# no postponed annotations here: Dagster refuses a context whose type is a string
+import dagster as dg
+
+from hl_pipeline.defs import jobs
+from hl_pipeline.defs.seal import seal_months
+from hl_pipeline.runtime import collect_period_ms
+from hl_pipeline.settings import Settings
+
+#: A tick comes up to this much before the period is over and still counts: runs start a little after their tick.
+SLACK_SECONDS = 30
+
+
+def why_not_now(instance: dg.DagsterInstance, job_name: str, now_s: float, period_s: float) -> str | None:
+    """Why the job must not start now: it runs, waits to run, or ran less than a period ago. Null when it may."""
+    records = instance.get_run_records(dg.RunsFilter(job_name=job_name), limit=1)
+    if not records:
+        return None
+    run, created_s = records[0].dagster_run, records[0].create_timestamp.timestamp()
+    if not run.is_finished:
+        return f"{job_name} run {run.run_id[:8]} is still {run.status.value.lower()}"
+    since = now_s - created_s
+    if since < period_s - SLACK_SECONDS:
+        return f"{job_name} started {since:.0f} s ago; its period is {period_s:.0f} s"
+    return None
+
+
+@dg.schedule(
+    job=jobs.collect,
+    cron_schedule="* * * * *",
+    description="Each minute, skipping until a period has passed since the last start: max(60 s, what the weight of "
+    "a minute allows for this many markets).",
+    default_status=dg.DefaultScheduleStatus.STOPPED,
+)
+def collect_each_minute(
+    context: dg.ScheduleEvaluationContext, settings: dg.ResourceParam[Settings]
+) -> dg.RunRequest | dg.SkipReason:
+    """Start a collection, unless one is under way or the period is not over."""
+    at_s = context.scheduled_execution_time.timestamp()
+    reason = why_not_now(context.instance, jobs.collect.name, at_s, collect_period_ms(settings) / 1000)
+    return dg.SkipReason(reason) if reason else dg.RunRequest(run_key=f"collect-{at_s:.0f}")
+
+
+refresh_markets_hourly = dg.ScheduleDefinition(
+    name="refresh_markets_hourly",
+    job=jobs.refresh_markets,
+    cron_schedule="7 * * * *",
+    description="Hourly, off the full hour when every other client asks: new listings, delistings, changed limits.",
+    default_status=dg.DefaultScheduleStatus.STOPPED,
+)
+
+seal_nightly = dg.ScheduleDefinition(
+    name="seal_nightly",
+    job=seal_months,
+    cron_schedule="25 0 * * *",
+    execution_timezone="UTC",
+    description="At 00:25 UTC, when the last slots of the day (and month) before are settled.",
+    default_status=dg.DefaultScheduleStatus.STOPPED,
+)
