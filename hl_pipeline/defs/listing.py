@@ -15,6 +15,7 @@ from hl_pipeline.defs.assets.live_candles import live_candles
 from hl_pipeline.defs.assets.markets import market_contexts, markets
 from hl_pipeline.defs.resources import pipeline_from_environment, settings_from_environment
 from hl_pipeline.defs.seal import seal_months
+from hl_pipeline.defs.sensors.freshness import restart_stalled_collection
 from hl_pipeline.model.interval import Interval
 from hl_pipeline.runtime import Pipeline
 from hl_pipeline.settings import Settings
@@ -30,6 +31,7 @@ def build(*, pipeline: Pipeline | None = None, settings: Settings | None = None)
     return dg.Definitions(
         assets=[markets, market_contexts, live_candles, *HISTORY_ASSETS],
         jobs=[jobs.collect, jobs.refresh_markets, jobs.backfill_candles, seal_months],
+        sensors=[restart_stalled_collection],
         schedules=[schedules.collect_each_minute, schedules.refresh_markets_hourly, schedules.seal_nightly],
         resources={
             "pipeline": pipeline or pipeline_from_environment,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -48,4 +49,11 @@ def pipeline(database: Database, exchange: FakeExchange, clock: ManualClock) -> 
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
     with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
+@pytest.fixture
+def stored_instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    """An instance that other parts of Dagster can open again: schedules need one."""
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
         yield instance

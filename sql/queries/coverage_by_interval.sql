@@ -45,6 +45,7 @@ newest as (
         where
             candle.series_id = series_due.series_id
             and candle.open_time <= %(now)s::timestamptz - series_due.step
+            and candle.finality <> 'o'
         order by candle.open_time desc
         limit 1
     ) as row

@@ -1,0 +1,111 @@
+"""What the command line relies on: runs here, automation on and off, an instance on Postgres."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._core.scheduler.instigation import InstigatorStatus
+
+from hl_pipeline.defs.launch import prepare_instance, run_job, set_automation
+from hl_pipeline.model.failure import InvalidSetting
+from hl_pipeline.runtime import Pipeline
+from hl_pipeline.storage.engine import Database
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def running(instance: dg.DagsterInstance) -> set[str]:
+    return {state.name for state in instance.all_instigator_state() if state.status is InstigatorStatus.RUNNING}
+
+
+def test_an_unknown_job_names_those_there_are(pipeline: Pipeline, instance: dg.DagsterInstance) -> None:
+    with pytest.raises(KeyError, match="collect"):
+        run_job("colect", pipeline=pipeline, instance=instance)
+
+
+def test_a_run_tells_what_it_made(pipeline: Pipeline, instance: dg.DagsterInstance) -> None:
+    outcome = run_job("refresh_markets", pipeline=pipeline, instance=instance)
+    assert outcome.success
+    assert outcome.failure is None
+    assert outcome.assets["markets"]["dagster/row_count"] == 2
+    assert instance.get_run_by_id(outcome.run_id) is not None
+
+
+def test_automation_is_turned_on_and_off_by_name_or_all(stored_instance: dg.DagsterInstance) -> None:
+    assert set_automation(True, ["collect_each_minute"], instance=stored_instance) == ["collect_each_minute"]
+    assert running(stored_instance) == {"collect_each_minute"}
+    everything = set(set_automation(True, instance=stored_instance))
+    assert {"collect_each_minute", "restart_stalled_collection"} <= everything
+    assert running(stored_instance) == everything
+    set_automation(False, instance=stored_instance)
+    assert running(stored_instance) == set()
+
+
+def test_automation_refuses_a_name_it_does_not_know(instance: dg.DagsterInstance) -> None:
+    with pytest.raises(KeyError, match="collect_each_minute"):
+        set_automation(True, ["collect_each_second"], instance=instance)
+
+
+def test_an_instance_wants_the_driver_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidSetting, match="psycopg2"):
+        prepare_instance(tmp_path, "postgresql://user:secret@127.0.0.1/dagster")
+
+
+# The webserver and the daemon know our location through a gRPC server they start themselves; only they can say
+# whether the rows we wrote are those they read.
+DAEMON_VIEW = """
+import dagster as dg
+from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._core.workspace.load_target import WorkspaceFileTarget
+with dg.DagsterInstance.get() as instance:
+    with WorkspaceProcessContext(instance, WorkspaceFileTarget(["workspace.yaml"])) as process:
+        for location in process.create_request_context().code_locations:
+            for repository in location.get_repositories().values():
+                for found in [*repository.get_schedules(), *repository.get_sensors()]:
+                    stored = instance.get_instigator_state(found.get_remote_origin_id(), found.selector_id)
+                    print('state', found.name, found.get_current_instigator_state(stored).status.value)
+"""
+RECORD = """
+from hl_pipeline.defs.launch import set_automation
+import dagster as dg
+set_automation(True, ["collect_each_minute", "restart_stalled_collection"])
+@dg.asset
+def one(): return dg.MaterializeResult(metadata={"told": 1})
+with dg.DagsterInstance.get() as instance:
+    assert dg.materialize([one], instance=instance).success
+    assert instance.get_latest_materialization_event(dg.AssetKey("one")) is not None
+    print(type(instance.event_log_storage).__name__)
+"""
+
+
+def child(code: str, environ: dict[str, str]) -> str:
+    environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ} | environ
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_prepared_instance_records_events_on_postgres_and_the_daemon_sees_the_automation(
+    database: Database, empty_database_url: str, tmp_path: Path
+) -> None:
+    url = Database(database.libpq_url, dagster_url=empty_database_url).dagster_url
+    environ = prepare_instance(tmp_path / "home", url)
+    assert child(RECORD, environ).strip() == "PostgresEventLogStorage"
+    lines = [line.split() for line in child(DAEMON_VIEW, environ).splitlines() if line.startswith("state ")]
+    seen = {name: status for _, name, status in lines}
+    assert seen["collect_each_minute"] == "RUNNING"
+    assert seen["restart_stalled_collection"] == "RUNNING"
+    assert seen["refresh_markets_hourly"] == "STOPPED"
