@@ -113,9 +113,7 @@ class EmbeddedPostgres:
     def _started(self) -> Server:
         binaries = find_binaries()
         self._home.initialise(binaries)
-        if self._process is None or self._process.poll() is not None:
-            self._process = None
-            self._pid = postmaster.running(self._home)
+        self._find_running()
         if self._pid is None:
             self._process = postmaster.launch(self._home, binaries)
             self._pid = self._process.pid
@@ -124,6 +122,15 @@ class EmbeddedPostgres:
         for name in (OWN_DATABASE, DAGSTER_DATABASE):
             create_database_if_missing(server.dsn(name))
         return server
+
+    def _find_running(self) -> None:
+        """Takes over the server that runs already, unless it is being stopped: then sees that through."""
+        if self._process is not None and self._process.poll() is not None:
+            self._process = None
+        self._pid = self._process.pid if self._process is not None else postmaster.running(self._home)
+        if self._pid is not None and postmaster.is_stopping(self._home):
+            postmaster.stop(self._home, self._pid, self._process)
+            self._pid = self._process = None
 
     def _release(self) -> None:
         if self._lock is not None:
@@ -145,7 +152,7 @@ def attach(home: Path, *, patience_seconds: float = 60.0) -> Server | None:
     """
     folder = PostgresHome(home.absolute())
     pid = postmaster.running(folder)
-    if pid is None:
+    if pid is None or postmaster.is_stopping(folder):
         return None
     port = postmaster.wait_until_ready(folder, None, patience_seconds)
     return Server(pid, port, folder.password(), owned=False)

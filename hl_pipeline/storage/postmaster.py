@@ -47,6 +47,11 @@ def running(home: PostgresHome) -> int | None:
     return pid if pid and _works_in(pid, home.data) else None
 
 
+def is_stopping(home: PostgresHome) -> bool:
+    """Whether the server says that it is about to end."""
+    return _status(_pid_file(home)) == "stopping"
+
+
 def launch(home: PostgresHome, binaries: Binaries) -> subprocess.Popen[bytes]:
     """Starts a server and returns at once; `wait_until_ready` waits for it. The folder must be locked.
 
@@ -80,7 +85,7 @@ def wait_until_ready(home: PostgresHome, process: subprocess.Popen[bytes] | None
     deadline = time.monotonic() + patience_seconds
     while True:
         lines = _pid_file(home)
-        if len(lines) >= 8 and lines[7].strip() == "ready":
+        if _status(lines) == "ready":
             return int(lines[3])
         if process is not None and process.poll() is not None:
             raise NeedsAPerson(f"Postgres ended while starting, saying: {_last_words(home)} (see {home.logs})")
@@ -133,6 +138,10 @@ def _pid_file(home: PostgresHome) -> list[str]:
         return (home.data / "postmaster.pid").read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         return []
+
+
+def _status(lines: list[str]) -> str:
+    return lines[7].strip() if len(lines) > 7 else ""
 
 
 def _works_in(pid: int, data: Path) -> bool:

@@ -261,6 +261,21 @@ def test_a_query_that_outlived_its_killed_server_does_not_hold_up_the_next_start
         postgres.stop()
 
 
+def test_a_server_that_is_being_stopped_is_not_joined_and_its_owner_starts_a_new_one(home: Path) -> None:
+    postgres = EmbeddedPostgres(home)
+    server = postgres.start()
+    try:
+        with psycopg.connect(server.dsn()):
+            os.kill(server.pid, signal.SIGTERM)  # Postgres's smart way: it waits for this client to leave
+            while attach(home) is not None:
+                assert postgres.is_running()
+            again = postgres.start()
+        assert again.pid != server.pid
+        assert counted(again) == 0
+    finally:
+        postgres.stop()
+
+
 def test_a_stale_pid_file_that_names_an_unrelated_process_is_no_obstacle(home: Path) -> None:
     with subprocess.Popen(["sleep", "600"], cwd=home / "pg") as bystander:
         stale = f"{bystander.pid}\n{home / 'pg'}\n1700000000\n5432\n\n127.0.0.1\n 1 1\nready\n"
