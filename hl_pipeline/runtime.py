@@ -65,7 +65,12 @@ def open_database(settings: Settings, *, application_name: str = "hl_pipeline") 
         DatabaseUnavailable: no server is configured, and none is running in the home folder.
     """
     if settings.database_url is not None:
-        return Database(settings.database_url.get_secret_value(), application_name=application_name)
+        dagster = settings.dagster_database_url
+        return Database(
+            settings.database_url.get_secret_value(),
+            dagster_url=dagster.get_secret_value() if dagster is not None else None,
+            application_name=application_name,
+        )
     server = attach(settings.venue_home)
     if server is None:
         raise DatabaseUnavailable(
