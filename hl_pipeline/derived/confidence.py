@@ -67,7 +67,12 @@ def _completeness(i: SeriesInputs) -> _Found:
         return None, {"expected": 0}, "no closed slot is due in the window yet"
     share = i.missing / i.expected
     x = min(ramp(share, 0.0, 0.10), ramp(i.longest_missing, 1, 60))
-    numbers = {"expected": i.expected, "missing": i.missing, "share": share, "longest_run": i.longest_missing}
+    numbers: dict[str, float | None] = {
+        "expected": i.expected,
+        "missing": i.missing,
+        "share": share,
+        "longest_run": i.longest_missing,
+    }
     return x, numbers, f"{i.missing} of {i.expected} due slots are missing, at most {i.longest_missing} in a row"
 
 

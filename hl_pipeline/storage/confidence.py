@@ -1,0 +1,101 @@
+"""hl.confidence: gathers what is scored in four set queries, keeps the scores, reads the newest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+from psycopg.types.json import Jsonb
+
+from hl_pipeline.model.candle import SeriesKey
+from hl_pipeline.model.interval import Interval, to_datetime
+from hl_pipeline.model.trust import Confidence, SeriesInputs
+from hl_pipeline.storage.engine import Connection
+from hl_pipeline.storage.sql import query
+
+
+class KeptScore(NamedTuple):
+    """The newest score of a series; ``scored_ms`` is market time, ms UTC; ``components`` as stored."""
+
+    series_id: int
+    key: SeriesKey
+    scored_ms: int
+    score: float
+    grade: str
+    weakest: str
+    reasons: list[str]
+    components: dict[str, Any]
+
+
+def gather(connection: Connection, now_ms: int, period_s: float, settle_ms: int = 10_000) -> list[SeriesInputs]:
+    """What is measured of every tracked series at market time ``now_ms`` (design section 9).
+
+    ``period_s`` is how often the live edge is asked for; ``settle_ms`` as in the proof policy.
+    """
+    moment = {"now": to_datetime(now_ms)}
+    received = {row[0]: row[1:] for row in connection.execute(query("confidence_received"), moment)}
+    parents = {row[0]: row[1:] for row in connection.execute(query("confidence_agreement"), moment)}
+    oddities = {row[0]: row[1] for row in connection.execute(query("confidence_oddities"), moment)}
+    parameters = {**moment, "settle": timedelta(milliseconds=settle_ms)}
+    return [
+        _inputs(row, period_s, received.get(row[0], (0, 0)), parents.get(row[0], (0, 0)), oddities.get(row[0]))
+        for row in connection.execute(query("confidence_slots"), parameters)
+    ]
+
+
+def store(connection: Connection, scored_at_ms: int, scores: Iterable[Confidence]) -> int:
+    """Keeps the scores and says how many rows were written.
+
+    A score that moved less than .005 with the same grade and blame is written at most once an hour, so a healthy
+    series costs 24 rows a day.
+    """
+    rows = [
+        {
+            "series_id": found.series_id,
+            "score": found.score,
+            "grade": found.grade,
+            "weakest": found.weakest,
+            "components": {name: asdict(component) for name, component in found.components.items()},
+            "reasons": found.reasons,
+        }
+        for found in scores
+    ]
+    parameters = {"scored_at": to_datetime(scored_at_ms), "scores": Jsonb(rows)}
+    return connection.execute(query("confidence_insert"), parameters).rowcount
+
+
+def latest(connection: Connection) -> list[KeptScore]:
+    """The newest score of each tracked series that has one."""
+    return [
+        KeptScore(row[0], SeriesKey(row[1], Interval(row[2])), *row[3:])
+        for row in connection.execute(query("confidence_latest"))
+    ]
+
+
+def _inputs(
+    row: tuple[Any, ...], period_s: float, received: tuple[int, int], parents: tuple[int, int], oddities: int | None
+) -> SeriesInputs:
+    series_id, coin, interval, expected, present, empty, longest, age_s, ended, bad = row[:10]
+    final, archive, derived, stream, revised, mark_distance = row[10:]
+    grades = {"final": final, "archive": archive, "derived": derived, "stream": stream}
+    return SeriesInputs(
+        series_id=series_id,
+        key=SeriesKey(coin, Interval(interval)),
+        expected=expected,
+        present=present,
+        empty=empty,
+        longest_missing=longest,
+        newest_closed_age_s=age_s,
+        period_s=period_s,
+        ended=ended,
+        received=received[0] + present,
+        bad=received[1] + bad,
+        parents_compared=parents[0],
+        parents_differing=parents[1],
+        mark_distance=mark_distance,
+        grades={**grades, "open": max(0, present - sum(grades.values()))},
+        revised=revised,
+        oddities=oddities,
+    )

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from hl_pipeline.derived.confidence import score
+from hl_pipeline.model.interval import Interval, to_datetime
+from hl_pipeline.model.trust import SeriesInputs
+from hl_pipeline.storage import confidence
+from hl_pipeline.storage.engine import Connection, Database
+from hl_pipeline.storage.sql import query
+from hl_pipeline_tests.stored_world import NOW_MS, fill, series_id
+
+HOUR_MS = 3_600_000
+
+
+@pytest.fixture
+def connection(database: Database) -> Iterator[Connection]:
+    with database.connection() as connection:
+        fill(connection, ["BTC"])
+        yield connection
+
+
+def of(connection: Connection, interval: Interval) -> SeriesInputs:
+    return next(i for i in confidence.gather(connection, NOW_MS, 60.0) if i.key.interval is interval)
+
+
+def test_a_whole_history_scores_one_in_every_interval(connection: Connection) -> None:
+    found = confidence.gather(connection, NOW_MS, 60.0)
+    assert [str(i.key.interval) for i in found] == ["1m", "5m", "15m", "1h", "4h", "1d"]
+    assert [i.expected for i in found] == [1440, 288, 96, 60, 60, 30]
+    assert [i.parents_compared > 0 for i in found] == [False, True, True, True, True, True]
+    assert [i.parents_differing for i in found] == [0] * 6
+    assert [round(score(i).score, 6) for i in found] == [1.0] * 6
+
+
+def test_a_mark_price_is_only_held_against_a_close_of_the_same_minutes(connection: Connection) -> None:
+    assert of(connection, Interval.M1).mark_distance is not None
+    assert of(connection, Interval.D1).mark_distance is None
+
+
+def test_missing_slots_are_counted_with_their_longest_run(connection: Connection) -> None:
+    connection.execute(
+        "delete from hl.candle where series_id = %s and open_time >= %s and open_time < %s",
+        (series_id(connection, "BTC", Interval.M1), to_datetime(NOW_MS - HOUR_MS), to_datetime(NOW_MS - HOUR_MS // 2)),
+    )
+    found = of(connection, Interval.M1)
+    assert (found.missing, found.longest_missing) == (30, 30)
+    assert score(found).weakest == "completeness"
+
+
+def test_a_verified_empty_slot_is_not_missing(connection: Connection) -> None:
+    which = series_id(connection, "BTC", Interval.M1)
+    at = to_datetime(Interval.M1.floor(NOW_MS - HOUR_MS))
+    connection.execute("delete from hl.candle where series_id = %s and open_time = %s", (which, at))
+    statement = """
+        update hl.coverage set final = final - slot, empty = slot
+        from (select tstzmultirange(tstzrange(%(at)s, %(at)s + interval '1 minute')) as slot) as s
+        where series_id = %(id)s and month = '2026-03-01'"""
+    connection.execute(statement, {"at": at, "id": which})
+    found = of(connection, Interval.M1)
+    assert (found.missing, found.empty) == (0, 1)
+
+
+def test_a_parent_that_is_not_its_childrens_aggregate_is_counted(connection: Connection) -> None:
+    connection.execute(
+        "update hl.candle set volume = volume + 1 where series_id = %s and open_time = %s",
+        (series_id(connection, "BTC", Interval.M5), to_datetime(Interval.M5.floor(NOW_MS - HOUR_MS))),
+    )
+    assert of(connection, Interval.M5).parents_differing == 1
+
+
+def test_a_jump_that_reverts_at_once_is_odd(connection: Connection) -> None:
+    connection.execute(
+        "update hl.candle set close = 150, high = 150 where series_id = %s and open_time = %s",
+        (series_id(connection, "BTC", Interval.M1), to_datetime(Interval.M1.floor(NOW_MS - HOUR_MS))),
+    )
+    assert of(connection, Interval.M1).oddities == 1
+
+
+def test_rejected_rows_lower_validity(connection: Connection) -> None:
+    connection.execute(
+        "insert into hl.fetch (endpoint, request_type, coin, interval, asked_at, status, rows, rejected)"
+        " values ('e', 'candleSnapshot', 'BTC', '1m', %s, 'landed', 60, 30)",
+        (to_datetime(NOW_MS - 60_000),),
+    )
+    found = of(connection, Interval.M1)
+    assert (found.received, found.bad) == (1530, 30)
+    assert score(found).weakest == "validity"
+
+
+def test_a_score_that_says_nothing_new_is_kept_once_an_hour(connection: Connection) -> None:
+    scores = [score(i) for i in confidence.gather(connection, NOW_MS, 60.0)]
+    written = [confidence.store(connection, NOW_MS + after, scores) for after in (0, 60_000, HOUR_MS)]
+    assert written == [6, 0, 6]
+    newest = confidence.latest(connection)
+    assert {kept.scored_ms for kept in newest} == {NOW_MS + HOUR_MS}
+    assert {kept.grade for kept in newest} == {"excellent"}
+
+
+def test_only_partitions_inside_the_window_are_read(connection: Connection) -> None:
+    connection.execute("select hl.ensure_partitions('candle', '2020-01-01', '2020-03-01')")
+    parameters = {"now": to_datetime(NOW_MS)}
+    for name in ("confidence_oddities", "confidence_agreement"):
+        plan = connection.execute("explain " + query(name), parameters).fetchall()  # type: ignore[arg-type]
+        assert "candle_2020_01" not in str(plan), name

@@ -1,0 +1,133 @@
+-- What is stored of each tracked series in its window of closed, due slots?
+-- The window is 24 h for 1m to 15m, else 60 slots but at most 30 days; it begins no earlier than the series and
+-- ends where the series ended. A slot is due when it closed at least the settle time ago. Missing is what is
+-- neither stored nor verified empty.
+with series_window as (
+    select
+        series.series_id,
+        market.coin,
+        series.interval,
+        series.step,
+        market.market_id,
+        series.ended_at is not null or market.is_delisted as ended,
+        greatest(bounds.ends - bounds.length, coalesce(series.first_open, series.tracked_from)) as starts,
+        bounds.ends
+    from hl.series
+    join hl.market using (market_id)
+    cross join lateral (
+        select
+            least(
+                date_bin(series.step, %(now)s::timestamptz - %(settle)s::interval, timestamptz '1970-01-01 00:00:00+00'),
+                series.ended_at
+            ) as ends,
+            case
+                when series.step <= interval '15 minutes' then interval '24 hours'
+                else least(60 * series.step, interval '30 days')
+            end as length
+    ) as bounds
+    where market.tracked
+),
+
+stored as (
+    select
+        series_window.series_id,
+        count(*) as present,
+        count(*) filter (where candle.finality = 'f' and candle.source = 'r') as final,
+        count(*) filter (where candle.source = 'a') as archive,
+        count(*) filter (where candle.source = 'd') as derived,
+        count(*) filter (where candle.finality = 'p' and candle.source in ('r', 's')) as stream,
+        count(*) filter (where candle.trades > 0 and candle.volume = 0) as bad,
+        range_agg(tstzrange(candle.open_time, candle.open_time + series_window.step)) as slots
+    from series_window
+    join hl.candle
+        on candle.series_id = series_window.series_id
+        and candle.open_time >= series_window.starts
+        and candle.open_time < series_window.ends
+    where candle.open_time >= %(now)s::timestamptz - interval '31 days' and candle.open_time < %(now)s::timestamptz
+    group by series_window.series_id
+),
+
+verified as (
+    select coverage.series_id, range_agg(coverage.empty) as empty
+    from hl.coverage
+    where coverage.month >= (%(now)s::timestamptz - interval '62 days')::date
+    group by coverage.series_id
+),
+
+revised as (
+    select series_window.series_id, count(distinct candle_revision.open_time) as slots
+    from series_window
+    join hl.candle_revision
+        on candle_revision.series_id = series_window.series_id
+        and candle_revision.open_time >= series_window.starts
+        and candle_revision.open_time < series_window.ends
+        and candle_revision.finality <> 'o'
+    group by series_window.series_id
+),
+
+slots as (
+    select
+        series_window.*,
+        stored.present,
+        stored.final,
+        stored.archive,
+        stored.derived,
+        stored.stream,
+        stored.bad,
+        coalesce(revised.slots, 0) as revised,
+        due.due,
+        coalesce(verified.empty, '{}') * due.due - coalesce(stored.slots, '{}') as empty,
+        due.due - coalesce(stored.slots, '{}') - coalesce(verified.empty, '{}') as missing
+    from series_window
+    left join stored using (series_id)
+    left join verified using (series_id)
+    left join revised using (series_id)
+    cross join lateral (
+        select tstzmultirange(tstzrange(least(series_window.starts, series_window.ends), series_window.ends)) as due
+    ) as due
+)
+
+select
+    slots.series_id,
+    slots.coin,
+    slots.interval,
+    hl.slots_in(slots.due, slots.step) as expected,
+    coalesce(slots.present, 0) as present,
+    hl.slots_in(slots.empty, slots.step) as empty,
+    coalesce(
+        (
+            select round(max(extract(epoch from upper(run) - lower(run)) / extract(epoch from slots.step)))
+            from unnest(slots.missing) as run
+        ), 0
+    )::integer as longest_missing,
+    extract(epoch from %(now)s::timestamptz - newest.closed_at)::double precision as age_s,
+    slots.ended,
+    coalesce(slots.bad, 0) as bad,
+    coalesce(slots.final, 0) as final,
+    coalesce(slots.archive, 0) as archive,
+    coalesce(slots.derived, 0) as derived,
+    coalesce(slots.stream, 0) as stream,
+    slots.revised,
+    (abs(newest.close - quoted.mark_price) / quoted.mark_price)::double precision as mark_distance
+from slots
+left join lateral (
+    select candle.open_time + slots.step as closed_at, candle.close
+    from hl.candle
+    where candle.series_id = slots.series_id and candle.open_time <= %(now)s::timestamptz - slots.step
+    order by candle.open_time desc
+    limit 1
+) as newest on true
+-- a close can only be held against a mark price of about the same minute
+left join lateral (
+    select market_context.mark_price
+    from hl.market_context
+    where
+        market_context.market_id = slots.market_id
+        and market_context.seen_at >= newest.closed_at - interval '5 minutes'
+        and market_context.seen_at <= newest.closed_at + interval '5 minutes'
+        and market_context.seen_at <= %(now)s::timestamptz
+        and market_context.seen_at >= %(now)s::timestamptz - interval '1 day'
+    order by market_context.seen_at desc
+    limit 1
+) as quoted on true
+order by slots.series_id
