@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -61,9 +62,9 @@ def template_name(postgres_url: str) -> Iterator[str]:
     _administer(postgres_url, "drop database if exists {} with (force)", name)
 
 
-@pytest.fixture
-def database(postgres_url: str, template_name: str) -> Iterator[Database]:
-    """A fresh, migrated database of this test's own."""
+@contextmanager
+def lent_database(postgres_url: str, template_name: str) -> Iterator[Database]:
+    """A fresh, migrated database, dropped at the end."""
     name = f"hl_test_{os.getpid()}_{next(_NUMBERS)}"
     _administer(postgres_url, "create database {} template {}", name, template_name)
     database = Database(_url(postgres_url, name), application_name="test", lock_timeout_ms=5_000)
@@ -72,6 +73,13 @@ def database(postgres_url: str, template_name: str) -> Iterator[Database]:
     finally:
         database.close()
         _administer(postgres_url, "drop database if exists {} with (force)", name)
+
+
+@pytest.fixture
+def database(postgres_url: str, template_name: str) -> Iterator[Database]:
+    """A fresh, migrated database of this test's own."""
+    with lent_database(postgres_url, template_name) as database:
+        yield database
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from hl_pipeline.sandbox.server import RunningSandbox
 from hl_pipeline.sandbox.world import World
 from hl_pipeline.storage.engine import Database
 from hl_pipeline.storage.series import violations
+from hl_pipeline_tests.conftest import lent_database
 from hl_pipeline_tests.crashing import POINTS
 
 NOW = 1_785_067_220_000  # 2026-07-26T12:00:20Z
@@ -48,7 +49,7 @@ select coin, interval, slots, reason
 from hl.gap join hl.series using (series_id) join hl.market using (market_id) order by coin, interval, slots
 """
 
-Collect = Callable[[Database, str], "subprocess.CompletedProcess[str]"]
+Finished = subprocess.CompletedProcess[str]
 
 
 @pytest.fixture(scope="module")
@@ -58,37 +59,44 @@ def sandbox() -> Iterator[RunningSandbox]:
         yield running
 
 
-@pytest.fixture
-def collect(sandbox: RunningSandbox, tmp_path: Path, empty_database_url: str) -> Collect:
-    """Runs one collecting process that dies at a point, or nowhere."""
-    dagster_url = make_url(empty_database_url).set(drivername="postgresql+psycopg2")
-    home = tmp_path / "dagster"
-    home.mkdir()
-    text = dagster_url.render_as_string(hide_password=False)
-    (home / "dagster.yaml").write_text(DAGSTER_YAML.format(url=text), encoding="utf-8")
+def collect(sandbox: RunningSandbox, database: Database, home: Path, dagster: str, point: str) -> Finished:
+    """Run one collecting process that dies at a point, or nowhere."""
+    home.mkdir(exist_ok=True)
+    url = make_url(dagster).set(drivername="postgresql+psycopg2").render_as_string(hide_password=False)
+    (home / "dagster.yaml").write_text(DAGSTER_YAML.format(url=url), encoding="utf-8")
+    ours = {
+        "DAGSTER_HOME": str(home),
+        "HL_VENUE": "sandbox",
+        "HL_ENDPOINT": sandbox.url,
+        "HL_DATABASE_URL": database.libpq_url,
+        "HL_HOME": str(home),
+        "HL_MARKETS": "BTC,ETH",
+        "HL_INTERVALS": "1m,5m,1h",
+        "HL_WEIGHT_PER_MINUTE": "100000",
+    }
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("HL_", "DAGSTER_"))}
+    return subprocess.run(
+        [sys.executable, "-m", "hl_pipeline_tests.crashing", point, str(AFTER.get(point, 0)), str(NOW)],
+        env=kept | ours,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
 
-    def run(database: Database, point: str) -> subprocess.CompletedProcess[str]:
-        ours = {
-            "DAGSTER_HOME": str(home),
-            "HL_VENUE": "sandbox",
-            "HL_ENDPOINT": sandbox.url,
-            "HL_DATABASE_URL": database.libpq_url,
-            "HL_HOME": str(tmp_path),
-            "HL_MARKETS": "BTC,ETH",
-            "HL_INTERVALS": "1m,5m,1h",
-            "HL_WEIGHT_PER_MINUTE": "100000",
-        }
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("HL_", "DAGSTER_"))}
-        return subprocess.run(
-            [sys.executable, "-m", "hl_pipeline_tests.crashing", point, str(AFTER.get(point, 0)), str(NOW)],
-            env=kept | ours,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
 
-    return run
+@pytest.fixture(scope="module")
+def undisturbed(
+    sandbox: RunningSandbox, postgres_url: str, template_name: str, tmp_path_factory: pytest.TempPathFactory
+) -> str:
+    """What a run that nothing disturbs leaves."""
+    with (
+        lent_database(postgres_url, template_name) as database,
+        lent_database(postgres_url, template_name) as dagster,
+    ):
+        finished = collect(sandbox, database, tmp_path_factory.mktemp("dagster"), dagster.libpq_url, "none")
+        assert finished.returncode == 0, finished.stderr
+        return content(database)
 
 
 def content(database: Database) -> str:
@@ -100,19 +108,17 @@ def content(database: Database) -> str:
     return hashlib.sha256(repr(found).encode()).hexdigest()
 
 
-_UNDISTURBED: list[str] = []
-
-
-@pytest.mark.parametrize("point", ["none", *POINTS])
+@pytest.mark.parametrize("point", POINTS)
 def test_a_run_killed_and_repeated_ends_in_the_tables_of_an_undisturbed_one(
-    point: str, database: Database, collect: Collect
+    point: str,
+    sandbox: RunningSandbox,
+    database: Database,
+    empty_database_url: str,
+    tmp_path: Path,
+    undisturbed: str,
 ) -> None:
-    if point != "none":
-        killed = collect(database, point)
-        assert killed.returncode == -signal.SIGKILL, killed.stderr
-    finished = collect(database, "none")
+    killed = collect(sandbox, database, tmp_path, empty_database_url, point)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    finished = collect(sandbox, database, tmp_path, empty_database_url, "none")
     assert finished.returncode == 0, finished.stderr
-    if not _UNDISTURBED:
-        assert point == "none", "the undisturbed run comes first: run the whole file"
-        _UNDISTURBED.append(content(database))
-    assert content(database) == _UNDISTURBED[0]
+    assert content(database) == undisturbed
