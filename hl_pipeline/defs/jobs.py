@@ -5,6 +5,7 @@ from __future__ import annotations
 import dagster as dg
 
 from hl_pipeline.defs.assets.candle_history import asset_name
+from hl_pipeline.defs.assets.confidence import confidence_scores
 from hl_pipeline.defs.assets.live_candles import live_candles
 from hl_pipeline.defs.assets.markets import market_contexts, markets
 from hl_pipeline.model.interval import Interval
@@ -13,7 +14,7 @@ LANE = "hl/lane"
 
 collect = dg.define_asset_job(
     "collect",
-    selection=dg.AssetSelection.assets(market_contexts, live_candles).without_checks(),
+    selection=dg.AssetSelection.assets(market_contexts, live_candles, confidence_scores).without_checks(),
     description="Bring the live edge of every tracked market up to date: quotes, candles, confidence, latest metrics.",
     tags={LANE: "live"},
 )

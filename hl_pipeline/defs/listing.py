@@ -11,6 +11,7 @@ import dagster as dg
 
 from hl_pipeline.defs import jobs, schedules
 from hl_pipeline.defs.assets.candle_history import candle_history
+from hl_pipeline.defs.assets.confidence import confidence_scores
 from hl_pipeline.defs.assets.live_candles import live_candles
 from hl_pipeline.defs.assets.markets import market_contexts, markets
 from hl_pipeline.defs.resources import pipeline_from_environment, settings_from_environment
@@ -29,7 +30,7 @@ def build(*, pipeline: Pipeline | None = None, settings: Settings | None = None)
     ``pipeline`` may be one that is already open (it is not closed here).
     """
     return dg.Definitions(
-        assets=[markets, market_contexts, live_candles, *HISTORY_ASSETS],
+        assets=[markets, market_contexts, live_candles, confidence_scores, *HISTORY_ASSETS],
         jobs=[jobs.collect, jobs.refresh_markets, jobs.backfill_candles, seal_months],
         sensors=[restart_stalled_collection],
         schedules=[schedules.collect_each_minute, schedules.refresh_markets_hourly, schedules.seal_nightly],

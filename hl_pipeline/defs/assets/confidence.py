@@ -1,0 +1,71 @@
+"""How far each series can be trusted, scored after every tick."""
+
+# no postponed annotations here: Dagster refuses a context whose type is a string
+import dagster as dg
+
+from hl_pipeline.defs.assets.live_candles import live_candles
+from hl_pipeline.defs.describe import KINDS, OWNERS, TRUST, columns, said_plainly, table
+from hl_pipeline.derived.confidence import ALARM_BELOW, GRADES, score
+from hl_pipeline.model.trust import Confidence
+from hl_pipeline.runtime import Pipeline
+from hl_pipeline.storage import confidence as scores
+
+SCORE_COLUMNS = {
+    "series_id": ("integer", "market and interval, see hl.series"),
+    "scored_at": ("timestamptz", "market time of the score, UTC"),
+    "score": ("real", "0 to 1"),
+    "grade": ("text", "excellent >= .90, good >= .75, fair >= .50, else poor"),
+    "weakest": ("text", "the component that pulls the score down most"),
+    "components": ("jsonb", "each component's score, weight and the numbers behind it; null where not measurable"),
+    "reasons": ("jsonb", "one sentence for each component below 1"),
+}
+SHOWN = 12
+
+
+@dg.asset(
+    deps=[live_candles],
+    group_name=TRUST,
+    owners=OWNERS,
+    kinds=KINDS,
+    code_version="1",
+    tags={"hl/lane": "live"},
+    metadata={"dagster/column_schema": columns(SCORE_COLUMNS), "dagster/table_name": "hl.confidence"},
+)
+def confidence_scores(pipeline: dg.ResourceParam[Pipeline]) -> dg.MaterializeResult:
+    """How far each series can be trusted, 0 to 1: completeness, freshness, validity, agreement, provenance, stability.
+
+    Scored over the last day (1m to 15m), 60 slots (1h, 4h) or 30 days (1d) into `hl.confidence`, after every tick.
+    Look at the series listed first: *weakest* names what pulls it down and *why* says what was found. Below
+    0.30 do not use it. A component that cannot be measured is left out, never counted as good.
+    """
+    with said_plainly():
+        now_ms = pipeline.clock.now_ms()
+        with pipeline.database.connection() as connection:
+            inputs = scores.gather(connection, now_ms, pipeline.period_ms / 1000, pipeline.policy.proof.settle_ms)
+            found = [score(one) for one in inputs]
+            stored = scores.store(connection, now_ms, found)
+    return dg.MaterializeResult(metadata=_told(found, stored))
+
+
+def _told(found: list[Confidence], stored: int) -> dict[str, dg.MetadataValue | float | int]:
+    worst = sorted(found, key=lambda one: one.score)
+    grades = {name: sum(one.grade == name for one in found) for name in [*(grade for _, grade in GRADES), "poor"]}
+    lines = [
+        {
+            "series": f"{one.key.coin} {one.key.interval}",
+            "score": round(one.score, 3),
+            "grade": one.grade,
+            "weakest": one.weakest if one.score < 1 else "-",
+            "why": "; ".join(one.reasons[:2]) or "nothing to complain of",
+        }
+        for one in worst[:SHOWN]
+    ]
+    return {
+        "dagster/row_count": len(found),
+        "lowest": round(worst[0].score, 4) if worst else 0.0,
+        "mean": round(sum(one.score for one in found) / len(found), 4) if found else 0.0,
+        "below the alarm": sum(one.score < ALARM_BELOW for one in found),
+        "grades": table([{"grade": name, "series": count} for name, count in grades.items()]),
+        "lowest series": table(lines),
+        "scores stored": stored,
+    }
