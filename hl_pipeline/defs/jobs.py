@@ -6,6 +6,7 @@ import dagster as dg
 
 from hl_pipeline.defs.assets.candle_history import asset_name
 from hl_pipeline.defs.assets.confidence import confidence_scores
+from hl_pipeline.defs.assets.latest_metrics import latest_metrics
 from hl_pipeline.defs.assets.live_candles import live_candles
 from hl_pipeline.defs.assets.markets import market_contexts, markets
 from hl_pipeline.model.interval import Interval
@@ -14,7 +15,9 @@ LANE = "hl/lane"
 
 collect = dg.define_asset_job(
     "collect",
-    selection=dg.AssetSelection.assets(market_contexts, live_candles, confidence_scores).without_checks(),
+    selection=dg.AssetSelection.assets(
+        market_contexts, live_candles, confidence_scores, latest_metrics
+    ).without_checks(),
     description="Bring the live edge of every tracked market up to date: quotes, candles, confidence, latest metrics.",
     tags={LANE: "live"},
 )
@@ -31,4 +34,11 @@ backfill_candles = dg.define_asset_job(
     selection=dg.AssetSelection.assets(*(asset_name(interval) for interval in Interval)).without_checks(),
     description="Complete chosen months of chosen markets at all six intervals, in the back-fill lane.",
     tags={LANE: "backfill"},
+)
+
+recalculate_confidence = dg.define_asset_job(
+    "recalculate_confidence",
+    selection=dg.AssetSelection.assets(confidence_scores, latest_metrics).without_checks(),
+    description="Score every series again from what is stored, and refresh the latest metrics; no request.",
+    tags={LANE: "live"},
 )

@@ -31,6 +31,14 @@ def test_a_tick_on_an_empty_database_learns_the_markets_and_fills_them(
     assert instance.get_dynamic_partitions("market") == ["BTC", "ETH"]
 
 
+def test_scores_and_metrics_follow_in_the_same_run(pipeline: Pipeline, instance: dg.DagsterInstance) -> None:
+    result = collect(pipeline, instance)
+    assert metadata(result, "confidence_scores")["dagster/row_count"] == 6
+    told = metadata(result, "latest_metrics")
+    assert isinstance(told["dagster/row_count"], int)
+    assert told["dagster/row_count"] > 2
+
+
 def test_a_second_tick_at_the_same_instant_asks_nothing(pipeline: Pipeline, instance: dg.DagsterInstance) -> None:
     collect(pipeline, instance)
     assert metadata(collect(pipeline, instance), "live_candles")["requests"] == 0

@@ -1,0 +1,105 @@
+"""A run failed, or a check changed: an alert row, and a line in the log. Resolved by the next success.
+
+Dagster has no sensor for checks, and a failed check leaves its run successful;
+so both the successful and the failed runs are read for what their checks said.
+"""
+
+# no postponed annotations here: Dagster refuses a context whose type is a string
+import logging
+
+import dagster as dg
+from dagster import AssetCheckEvaluation, DagsterEventType
+
+from hl_pipeline.defs.describe import NEXT_STEP
+from hl_pipeline.model.alert import Alert, Severity
+from hl_pipeline.notify.alerts import failed_check, failed_run
+from hl_pipeline.runtime import Pipeline
+from hl_pipeline.storage import alerts
+
+LOOK_SECONDS = 30
+#: Goes to the code server's standard error, whatever becomes of Dagster's own logs.
+LOG = logging.getLogger("hl_pipeline.alerts")
+
+
+@dg.run_failure_sensor(
+    name="alert_on_failed_runs",
+    minimum_interval_seconds=LOOK_SECONDS,
+    default_status=dg.DefaultSensorStatus.STOPPED,
+    monitor_all_code_locations=True,
+    description="Writes an alert when a run fails, one for all failures of a job until it succeeds again. Also reads "
+    "what the checks of the failed run said.",
+)
+def alert_on_failed_runs(context: dg.RunFailureSensorContext, pipeline: dg.ResourceParam[Pipeline]) -> None:
+    """Raise the job's alert."""
+    run = context.dagster_run
+    _raise(pipeline, failed_run(run.job_name, run.run_id, first_error(context)))
+    _follow_checks(context, pipeline)
+
+
+@dg.run_status_sensor(
+    name="follow_successful_runs",
+    run_status=dg.DagsterRunStatus.SUCCESS,
+    minimum_interval_seconds=LOOK_SECONDS,
+    default_status=dg.DefaultSensorStatus.STOPPED,
+    monitor_all_code_locations=True,
+    description="Reads what the checks of a finished run said: an alert when one fails, resolved when it passes again. "
+    "A success also resolves its job's failure alert.",
+)
+def follow_successful_runs(context: dg.RunStatusSensorContext, pipeline: dg.ResourceParam[Pipeline]) -> None:
+    """Resolve the job's alert, and follow its checks."""
+    run = context.dagster_run
+    _resolve(pipeline, failed_run(run.job_name, run.run_id, ""))
+    _follow_checks(context, pipeline)
+
+
+def first_error(context: dg.RunFailureSensorContext) -> str:
+    """What the first failed step said of itself, or what the run's end said."""
+    for event in context.get_step_failure_events():
+        data = event.step_failure_data
+        if data.user_failure_data and data.user_failure_data.description:
+            return f"{event.step_key}: {data.user_failure_data.description}"
+        if data.error:
+            cause = data.error.cause or data.error
+            return f"{event.step_key}: {cause.message.strip()}"
+    return context.failure_event.message or "it ended without saying why"
+
+
+def alert_of(check: AssetCheckEvaluation) -> Alert:
+    """The alert that a failed check raises and a passed one resolves."""
+    step = check.metadata.get(NEXT_STEP)
+    return failed_check(
+        check.asset_key.to_user_string(),
+        check.check_name,
+        check.description or "did not hold",
+        str(step.value) if step else "open the check in the UI; its description says what to do",
+        Severity.ERROR if check.severity is dg.AssetCheckSeverity.ERROR else Severity.WARNING,
+    )
+
+
+def _follow_checks(context: dg.RunStatusSensorContext, pipeline: Pipeline) -> None:
+    records = context.instance.get_records_for_run(
+        context.dagster_run.run_id, of_type=DagsterEventType.ASSET_CHECK_EVALUATION
+    ).records
+    for record in records:
+        event = record.event_log_entry.dagster_event
+        if event is None:
+            continue
+        check = event.asset_check_evaluation_data
+        if check.passed:
+            _resolve(pipeline, alert_of(check))
+        else:
+            _raise(pipeline, alert_of(check))
+
+
+def _raise(pipeline: Pipeline, alert: Alert) -> None:
+    with pipeline.database.connection() as connection:
+        number, is_new = alerts.raise_alert(connection, alert, pipeline.clock.now_ms())
+    if is_new:
+        LOG.error("alert %d, %s: %s. Next: %s", number, alert.severity, alert.summary, alert.next_step)
+
+
+def _resolve(pipeline: Pipeline, alert: Alert) -> None:
+    with pipeline.database.connection() as connection:
+        was_open = alerts.resolve(connection, alert.fingerprint, pipeline.clock.now_ms())
+    if was_open:
+        LOG.warning("resolved: %s %s", alert.rule, dict(alert.labels))

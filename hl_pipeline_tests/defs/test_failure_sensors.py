@@ -1,0 +1,100 @@
+"""One trouble, one alert, resolved once."""
+
+from __future__ import annotations
+
+import dagster as dg
+import pytest
+
+from hl_pipeline.defs.launch import run_job
+from hl_pipeline.defs.sensors.failures import alert_on_failed_runs, follow_successful_runs
+from hl_pipeline.model.clock import ManualClock
+from hl_pipeline.model.failure import ExchangeUnavailable
+from hl_pipeline.runtime import Pipeline
+from hl_pipeline.storage import alerts
+from hl_pipeline.storage.overview import OpenAlert
+from hl_pipeline_tests.fakes import FakeExchange
+
+HOLDS = {"now": False}
+
+
+@dg.asset
+def thing() -> None:
+    """Stands for any asset."""
+
+
+@dg.asset_check(asset=thing)
+def holds() -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        passed=HOLDS["now"],
+        severity=dg.AssetCheckSeverity.ERROR,
+        description="found 3, at most 0",
+        metadata={"next step": "mend it"},
+    )
+
+
+def checked(instance: dg.DagsterInstance, pipeline: Pipeline, *, passes: bool) -> None:
+    """A run with a check that passes or not, and the sensor that looks at it."""
+    HOLDS["now"] = passes
+    result = dg.materialize([thing, holds], instance=instance)
+    context = dg.build_run_status_sensor_context(
+        sensor_name="follow_successful_runs",
+        dagster_instance=instance,
+        dagster_run=result.dagster_run,
+        dagster_event=result.get_run_success_event(),
+        resources={"pipeline": pipeline},
+    )
+    follow_successful_runs(context)
+
+
+def failed(instance: dg.DagsterInstance, pipeline: Pipeline) -> None:
+    outcome = run_job("collect", pipeline=pipeline, instance=instance)
+    assert not outcome.success
+    run = instance.get_run_by_id(outcome.run_id)
+    assert run is not None
+    (record,) = instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.RUN_FAILURE).records
+    event = record.event_log_entry.dagster_event
+    assert event is not None
+    context = dg.build_run_status_sensor_context(
+        sensor_name="alert_on_failed_runs",
+        dagster_instance=instance,
+        dagster_run=run,
+        dagster_event=event,
+        resources={"pipeline": pipeline},
+    ).for_run_failure()
+    alert_on_failed_runs(context)
+
+
+def open_alerts(pipeline: Pipeline) -> list[OpenAlert]:
+    with pipeline.database.connection() as connection:
+        return alerts.open_alerts(connection)
+
+
+def test_a_failed_check_is_one_alert_until_it_passes_again(
+    pipeline: Pipeline, instance: dg.DagsterInstance, clock: ManualClock
+) -> None:
+    checked(instance, pipeline, passes=False)
+    clock.advance(60_000)
+    checked(instance, pipeline, passes=False)
+    (alert,) = open_alerts(pipeline)
+    assert (alert.rule, alert.severity, alert.times_seen) == ("check_failed", "error", 2)
+    assert alert.next_step == "mend it"
+    assert "found 3, at most 0" in alert.summary
+    checked(instance, pipeline, passes=True)
+    assert open_alerts(pipeline) == []
+
+
+def test_a_failed_run_is_one_alert_until_its_job_succeeds(
+    pipeline: Pipeline,
+    instance: dg.DagsterInstance,
+    exchange: FakeExchange,
+    clock: ManualClock,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    exchange.error = lambda _: ExchangeUnavailable("the exchange is down")
+    failed(instance, pipeline)
+    clock.advance(120_000)
+    failed(instance, pipeline)
+    (alert,) = open_alerts(pipeline)
+    assert (alert.rule, alert.times_seen) == ("run_failed", 2)
+    assert "collect failed: live_candles: all 6 requests failed" in alert.summary
+    assert len([line for line in caplog.messages if line.startswith("alert ")]) == 1
