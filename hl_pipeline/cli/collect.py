@@ -46,9 +46,11 @@ class _Window(click.ParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Span:
         try:
             start, end = (_instant(part) for part in value.split("..", 1))
-            return Span(start, end)
         except ValueError:
+            start = end = 0
+        if start >= end:
             self.fail(f"{value!r} must be two instants, the first earlier: 2026-11-01..2026-11-02T12:00", param, ctx)
+        return Span(start, end)
 
 
 def _instant(text: str) -> int:
@@ -142,6 +144,9 @@ def _show(markets: MarketsReport, report: FillReport) -> None:
         screen.print(
             f"The exchange has no market {coin}: take it out of HL_MARKETS, or correct its name.", markup=False
         )
+    if not report.planned:
+        screen.print(f"Nothing is due: every slot is settled or waits its turn. Weight spent: {markets.weight:,}.")
+        return
     screen.print(
         f"{report.landed} of {report.planned} requests answered: {report.received:,} candles received, "
         f"{report.inserted:,} new, {report.updated:,} brought up to date, {report.revised:,} revised, "

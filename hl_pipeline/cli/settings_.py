@@ -6,6 +6,7 @@ import shlex
 
 import click
 
+from hl_pipeline.cli.ground import as_environment
 from hl_pipeline.cli.screen import console, print_json, table
 from hl_pipeline.runtime import open_database
 from hl_pipeline.settings import PREFIX, Settings
@@ -49,7 +50,7 @@ def env() -> None:
     from hl_pipeline.defs.launch import environment
 
     with open_database(settings) as database:
-        exports = environment(settings, database)
+        exports = as_environment(settings) | environment(settings, database)
     for name, value in exports.items():
         click.echo(f"export {name}={shlex.quote(value)}")
 

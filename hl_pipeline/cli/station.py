@@ -70,7 +70,7 @@ def open_station(
     )
     try:
         for program in programs:
-            if not stop:
+            if not stop.wanted:
                 supervisor.start(program)
     except BaseException:
         supervisor.shut_down()

@@ -42,14 +42,16 @@ class Program:
 
 
 class Stop:
-    """Whether somebody wants us to stop: SIGTERM, SIGINT (Ctrl-C) or SIGHUP. ``at_once`` from the second signal on."""
+    """A wish to stop: SIGTERM, SIGINT (Ctrl-C) or SIGHUP. ``at_once`` from the second signal on."""
 
     def __init__(self) -> None:
         self._wanted = threading.Event()
         self.signal: int | None = None
         self.at_once = False
 
-    def __bool__(self) -> bool:
+    @property
+    def wanted(self) -> bool:
+        """Whether somebody wants us to stop."""
         return self._wanted.is_set()
 
     def wait(self, seconds: float) -> bool:

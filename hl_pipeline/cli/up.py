@@ -42,7 +42,7 @@ def up(port: int | None) -> None:
         say(f"Starting on the {settings.venue} exchange ({settings.endpoint}) ...")
         with prepared(settings) as ground:
             probe(settings, ground)
-            if not stop:
+            if not stop.wanted:
                 keep_running(ground, stop, say)
 
 
@@ -72,7 +72,7 @@ def keep_running(ground: Ground, stop: Stop, say: Say, company: Sequence[Program
     environ |= prepare_elsewhere(environ)
     station = open_station(settings, environ, stop, say, company)
     try:
-        if not stop:
+        if not stop.wanted:
             say(_block(settings, ground, station.ui_url))
         station.supervisor.run(lambda: _tend(ground, say))
     finally:

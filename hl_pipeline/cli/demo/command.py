@@ -30,6 +30,7 @@ from hl_pipeline.cli.station import require_ui_port
 from hl_pipeline.cli.status import coverage_table
 from hl_pipeline.cli.supervisor import Stop
 from hl_pipeline.cli.up import keep_running
+from hl_pipeline.model.interval import MINUTE_MS
 from hl_pipeline.model.tariff import EXCHANGE_WEIGHT_PER_MINUTE
 from hl_pipeline.settings import Settings
 
@@ -104,9 +105,8 @@ def _stay(settings: Settings, ground: Ground, screen: Console) -> None:
     settings = settings.model_copy(update={"weight_per_minute": EXCHANGE_WEIGHT_PER_MINUTE, "clock_offset_ms": ahead})
     screen.print("\n[bold]5  The web interface, with the schedules running[/bold]")
     if ahead:
-        screen.print(
-            f"   Market time runs {ahead_ms // 60_000 + 1} minutes ahead of your clock: demos came in quick succession."
-        )
+        minutes = -(-ahead // MINUTE_MS)
+        screen.print(f"   Market time runs {minutes} minutes ahead of your clock, for each demo lives through some.")
     sandbox = sandbox_program(settings, "--clock-offset-ms", str(ahead))
     with Stop().listening() as stop:
         keep_running(replace(ground, settings=settings), stop, screen.print, [sandbox])

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from hl_pipeline.cli.supervisor import free_port
+from hl_pipeline_tests.cli.conftest import Run, hl_command, started
+from hl_pipeline_tests.cli.test_supervisor import until
+
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=5) as response:
+            return bool(response.status == 200)
+    except OSError:
+        return False
+
+
+def processes_of(home: Path) -> list[str]:
+    """Command lines of live processes that belong to this home, by what is in their environment or arguments."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        try:
+            mark = str(home).encode()
+            if folder.name.isdigit() and mark in (folder / "cmdline").read_bytes() + (folder / "environ").read_bytes():
+                found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+        except OSError:
+            continue  # gone meanwhile
+    return [line for line in found if line.strip()]
+
+
+def test_up_serves_the_ui_and_sigterm_ends_every_process(
+    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, home: Path, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("HL_DATABASE_URL")
+    port, output = free_port(), tmp_path / "output"
+    process = started(hl_command("up", "--port", str(port)), {"HL_MARK": "", "HL_HOME": str(home)}, output)
+    try:
+        until(lambda: "Ctrl-C stops everything" in output.read_text() or process.poll() is not None, 90)
+        assert f"http://127.0.0.1:{port}" in output.read_text()
+        assert answers(f"http://127.0.0.1:{port}/server_info")
+        assert len(processes_of(home)) >= 5
+        second = subprocess.run(hl_command("up"), capture_output=True, text=True, env={**os.environ, "HL_UI_PORT": "1"})
+        assert second.returncode == 2
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=15) == 0
+        until(lambda: not processes_of(home), 15 - (time.monotonic() - began))
+    finally:
+        process.kill()
+        process.wait()
+    assert "Stopping" in output.read_text()
+
+
+def test_up_refuses_a_taken_port_before_it_starts_anything(run: Run, environ: dict[str, str], home: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        result = run("up", "--port", str(taken.getsockname()[1]))
+    assert result.exit_code == 2
+    assert "which the web interface needs" in result.stderr
+    assert "--port or HL_UI_PORT" in result.stderr
+    assert list(home.iterdir()) == []
+
+
+def test_up_without_its_exchange_says_so_names_the_demo_and_starts_nothing(
+    run: Run, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HL_ENDPOINT", f"http://127.0.0.1:{free_port()}")
+    result = run("up", "--port", str(free_port()))
+    assert result.exit_code == 1
+    assert "does not answer" in result.stderr
+    assert "make demo" in result.stderr
+    assert result.stderr.count("\n") == 1
