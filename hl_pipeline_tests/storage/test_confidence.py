@@ -103,5 +103,5 @@ def test_only_partitions_inside_the_window_are_read(connection: Connection) -> N
     connection.execute("select hl.ensure_partitions('candle', '2020-01-01', '2020-03-01')")
     parameters = {"now": to_datetime(NOW_MS)}
     for name in ("confidence_oddities", "confidence_agreement"):
-        plan = connection.execute("explain " + query(name), parameters).fetchall()  # type: ignore[arg-type]
+        plan = connection.execute("explain " + query(name), parameters).fetchall()
         assert "candle_2020_01" not in str(plan), name

@@ -1,0 +1,180 @@
+"""Numbers in, verdicts out: each one property, what was found, the bound, and what to do when it is broken."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from hl_pipeline.model.interval import Interval
+from hl_pipeline.model.vitals import IntervalVitals, Vitals
+
+API_SLOW_MS = 5_000.0
+DATABASE_SLOW_MS = 250.0
+DATABASE_DOWN_MS = 2_000.0
+FAILED_SHARE = 0.05
+FAILED_SHARE_UNHEALTHY = 0.50
+#: 1m data is promised within five minutes while this many markets or fewer are tracked.
+PROMISED_MARKETS = 50
+PROMISED_AGE_S = 300.0
+#: Above this share of the budget the limiter soon refuses.
+BUDGET_TIGHT = 0.97
+REFUSED_TOO_LONG_S = 120.0
+
+
+class Status(StrEnum):
+    """How it stands; the best first."""
+
+    HEALTHY = "healthy"
+    DEGRADED = "degraded"
+    UNHEALTHY = "unhealthy"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A judged property: ``sentence`` is for people, ``numbers`` for machines."""
+
+    name: str
+    status: Status
+    sentence: str
+    numbers: Mapping[str, float | int | str | None] = field(default_factory=dict)
+
+    @property
+    def passed(self) -> bool:
+        """Nothing to do."""
+        return self.status is Status.HEALTHY
+
+    @property
+    def severity(self) -> str:
+        """What a failed check of this verdict weighs."""
+        return "error" if self.status is Status.UNHEALTHY else "warning"
+
+
+def freshness_bound_s(interval: Interval, period_s: float, settle_s: float) -> float:
+    """Oldest age of the newest closed candle that is still fresh (design section 6, Cadence)."""
+    return interval.milliseconds / 1000 + period_s + settle_s + 60
+
+
+def on_api(v: Vitals) -> Verdict:
+    """The exchange answers, and quickly."""
+    numbers = {"requests": v.fetches, "failed": v.fetches_failed, "limited": v.fetches_limited,
+               "p50_ms": v.fetch_p50_ms, "p99_ms": v.fetch_p99_ms}  # fmt: skip
+    if not v.fetches:
+        text = "no request was made in the last 15 minutes; start the collect schedule, or run `hl collect`"
+        return Verdict("api_answers", Status.DEGRADED, text, numbers)
+    share = v.fetches_failed / v.fetches
+    slow = (v.fetch_p99_ms or 0.0) > API_SLOW_MS
+    status = _worst(
+        Status.UNHEALTHY if share > FAILED_SHARE_UNHEALTHY else Status.DEGRADED if share > FAILED_SHARE else None,
+        Status.DEGRADED if slow or v.fetches_limited else None,
+    )
+    text = (
+        f"{v.fetches_failed} of {v.fetches} requests failed in 15 minutes (bound {FAILED_SHARE:.0%}), "
+        f"{v.fetches_limited} with 429 (bound 0), p50 {v.fetch_p50_ms or 0:.0f} ms, "
+        f"p99 {v.fetch_p99_ms or 0:.0f} ms (bound {API_SLOW_MS:.0f})"
+    )
+    todo = "read the newest errors in hl.fetch; does another program spend this address's weight?"
+    return Verdict("api_answers", status, _with_step(text, todo, status), numbers)
+
+
+def on_database(v: Vitals) -> Verdict:
+    """Postgres answers quickly."""
+    status = _worst(
+        Status.UNHEALTHY if v.database_ms > DATABASE_DOWN_MS else None,
+        Status.DEGRADED if v.database_ms > DATABASE_SLOW_MS else None,
+    )
+    text = (
+        f"a round trip takes {v.database_ms:.0f} ms (bound {DATABASE_SLOW_MS:.0f}); "
+        f"about {v.candles_estimated:,} candles are stored, {v.candles_recent:,} of them this month"
+    )
+    todo = "look for long statements in pg_stat_activity, a full disk, or a machine that swaps"
+    numbers = {"latency_ms": v.database_ms, "candles": v.candles_estimated, "candles_this_month": v.candles_recent}
+    return Verdict("database_answers", status, _with_step(text, todo, status), numbers)
+
+
+def on_freshness(v: Vitals, found: IntervalVitals) -> Verdict:
+    """The newest closed candle of every listed market is young enough. Twice the bound is unhealthy."""
+    name = f"fresh_{found.interval}"
+    bound = freshness_bound_s(found.interval, v.period_s, v.settle_s)
+    if not found.series:
+        return Verdict(name, Status.HEALTHY, "no listed market is tracked at this interval", {"bound_s": bound})
+    promised = found.interval is Interval.M1 and v.markets <= PROMISED_MARKETS
+    if promised:
+        bound = min(bound, PROMISED_AGE_S)
+    if found.newest_close_ms is None or found.without_candle:
+        text = f"{found.without_candle} of {found.series} series have no closed candle. Next: run `hl collect`"
+        return Verdict(name, Status.UNHEALTHY, text, {"without_candle": found.without_candle, "bound_s": bound})
+    age = (v.now_ms - found.newest_close_ms) / 1000
+    status = _worst(
+        Status.UNHEALTHY if age > 2 * bound else None,
+        Status.DEGRADED if age > bound else None,
+    )
+    text = (
+        f"the newest closed {found.interval} candle of {found.stalest} is {age:.0f} s old (bound {bound:.0f}), "
+        f"the oldest of {found.series}"
+    )
+    todo = "see whether the collect schedule runs and what its last run says; `hl collect` catches up by hand"
+    return Verdict(
+        name, status, _with_step(text, todo, status), {"age_s": age, "bound_s": bound, "coin": found.stalest}
+    )
+
+
+def on_budget(v: Vitals) -> Verdict:
+    """The weight budget has room and lets requests through."""
+    if v.budget_max is None:
+        return Verdict("budget_has_room", Status.HEALTHY, "no weight budget is set up yet: nothing was asked", {})
+    waited = v.budget_refused_since_s or 0.0
+    remaining = v.budget_max - v.budget_spent
+    status = _worst(
+        Status.DEGRADED if waited > REFUSED_TOO_LONG_S or v.budget_spent > BUDGET_TIGHT * v.budget_max else None,
+        Status.DEGRADED if v.fetches_limited else None,
+    )
+    text = (
+        f"{v.budget_spent} of {v.budget_max} weight spent in the last minute, {remaining} left; refused for "
+        f"{waited:.0f} s (bound {REFUSED_TOO_LONG_S:.0f}); {v.fetches_limited} answers were 429 (bound 0)"
+    )
+    todo = "let a back-fill finish or cancel it; on 429s lower HL_WEIGHT_PER_MINUTE: something else uses this address"
+    numbers = {"spent": v.budget_spent, "remaining": remaining, "limited": v.fetches_limited, "refused_s": waited}
+    return Verdict("budget_has_room", status, _with_step(text, todo, status), numbers)
+
+
+def on_coverage(v: Vitals) -> Verdict:
+    """Every due slot is final, verified empty or still young. Lost slots and overdue gaps are findings."""
+    rows = v.intervals.values()
+    due, final, empty = (sum(getattr(row, name) for row in rows) for name in ("due", "final", "empty"))
+    lost, overdue, waiting = (sum(getattr(row, name) for row in rows) for name in ("lost", "overdue", "waiting"))
+    status = _worst(
+        Status.UNHEALTHY if overdue > 0.10 * max(due, 1) else None,
+        Status.DEGRADED if overdue or lost else None,
+    )
+    text = (
+        f"of {due:,} due slots {final:,} are final, {empty:,} verified empty, {lost:,} lost (bound 0), "
+        f"{overdue:,} past their next try (bound 0), {waiting:,} waiting for it"
+    )
+    todo = "run `hl collect`; lost slots are in hl.coverage, only an archive can bring them back"
+    numbers = {"due": due, "final": final, "empty": empty, "lost": lost, "overdue": overdue, "waiting": waiting}
+    return Verdict("coverage_complete", status, _with_step(text, todo, status), numbers)
+
+
+def on_contract(v: Vitals) -> Verdict:
+    """Stored rows keep the candle contract: on the grid, ordered prices, trades where there is volume."""
+    bad = v.rows_breaking_contract
+    status = Status.UNHEALTHY if bad else Status.HEALTHY
+    text = f"{bad} of {v.candles_recent:,} candles of this month break the contract (bound 0)"
+    todo = "read them with the query of health_contract.sql and fetch their span again"
+    return Verdict("rows_keep_contract", status, _with_step(text, todo, status), {"bad": bad, "rows": v.candles_recent})
+
+
+def all_verdicts(v: Vitals) -> list[Verdict]:
+    """Every verdict, in the order a person asks."""
+    fresh = [on_freshness(v, row) for row in v.intervals.values()]
+    return [on_database(v), on_api(v), on_budget(v), *fresh, on_coverage(v), on_contract(v)]
+
+
+def _worst(*found: Status | None) -> Status:
+    order = list(Status)
+    return max((status for status in found if status), key=order.index, default=Status.HEALTHY)
+
+
+def _with_step(text: str, step: str, status: Status) -> str:
+    return text if status is Status.HEALTHY else f"{text}. Next: {step}"

@@ -1,0 +1,57 @@
+"""What is measured of the whole pipeline before its health is judged. Times in ms UTC of market time unless said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from hl_pipeline.model.interval import Interval
+
+
+@dataclass(frozen=True, slots=True)
+class IntervalVitals:
+    """One interval over the series of tracked, listed markets.
+
+    ``newest_close_ms`` is of the series furthest behind, ``stalest`` its coin; null when some series has none.
+    Slots that are due are ``final``, ``empty``, ``lost`` or a gap; ``overdue`` counts gap slots whose next try has
+    passed by more than a period, ``waiting`` the other gap slots.
+    """
+
+    interval: Interval
+    series: int
+    newest_close_ms: int | None
+    stalest: str | None
+    without_candle: int = 0
+    due: int = 0
+    final: int = 0
+    empty: int = 0
+    lost: int = 0
+    overdue: int = 0
+    waiting: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Vitals:
+    """Numbers behind the report. Latencies in milliseconds, periods in seconds; the fetch figures cover 15 minutes.
+
+    ``candles_estimated`` is the planner's figure for all months, ``candles_recent`` counts the newest month exactly.
+    """
+
+    now_ms: int
+    period_s: float
+    settle_s: float
+    markets: int
+    database_ms: float
+    candles_estimated: int
+    candles_recent: int
+    rows_breaking_contract: int
+    fetches: int
+    fetches_failed: int
+    fetches_limited: int
+    fetch_p50_ms: float | None
+    fetch_p99_ms: float | None
+    last_landed_ms: int | None
+    budget_max: int | None
+    budget_spent: int
+    budget_refused_since_s: float | None
+    intervals: Mapping[Interval, IntervalVitals] = field(default_factory=dict)

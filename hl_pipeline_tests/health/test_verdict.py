@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from hl_pipeline.health import verdict
+from hl_pipeline.health.report import report, score_of, to_json
+from hl_pipeline.health.verdict import Status
+from hl_pipeline.model.interval import Interval
+from hl_pipeline.model.vitals import IntervalVitals, Vitals
+
+NOW_MS = 1_772_452_820_000
+MINUTE = IntervalVitals(Interval.M1, 6, NOW_MS - 20_000, "BTC", due=1000, final=990, empty=10)
+VITALS = Vitals(
+    now_ms=NOW_MS, period_s=60.0, settle_s=10.0, markets=6, database_ms=2.0, candles_estimated=5000,
+    candles_recent=900, rows_breaking_contract=0, fetches=100, fetches_failed=0, fetches_limited=0,
+    fetch_p50_ms=40.0, fetch_p99_ms=90.0, last_landed_ms=NOW_MS - 20_000, budget_max=1164, budget_spent=126,
+    budget_refused_since_s=None, intervals={Interval.M1: MINUTE},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("age_s", "status"), [(190, "healthy"), (191, "degraded"), (380, "degraded"), (381, "unhealthy")]
+)
+def test_a_minute_candle_is_fresh_for_interval_period_settle_and_a_minute(age_s: int, status: str) -> None:
+    found = verdict.on_freshness(VITALS, replace(MINUTE, newest_close_ms=NOW_MS - age_s * 1000))
+    assert found.status == status
+    assert "bound 190" in found.sentence
+
+
+@pytest.mark.parametrize(("markets", "bound"), [(50, 300), (51, 730)])
+def test_minutes_of_fifty_markets_are_promised_within_five_minutes(markets: int, bound: float) -> None:
+    slow = replace(VITALS, markets=markets, period_s=600.0)
+    assert verdict.on_freshness(slow, MINUTE).numbers["bound_s"] == bound
+
+
+@pytest.mark.parametrize(
+    ("vitals", "name", "status"),
+    [
+        (replace(VITALS, fetches_failed=5), "api_answers", "healthy"),
+        (replace(VITALS, fetches_failed=6), "api_answers", "degraded"),
+        (replace(VITALS, fetches_failed=51), "api_answers", "unhealthy"),
+        (replace(VITALS, fetches=0), "api_answers", "degraded"),
+        (replace(VITALS, fetch_p99_ms=5001.0), "api_answers", "degraded"),
+        (replace(VITALS, database_ms=251.0), "database_answers", "degraded"),
+        (replace(VITALS, database_ms=2001.0), "database_answers", "unhealthy"),
+        (replace(VITALS, fetches_limited=1), "budget_has_room", "degraded"),
+        (replace(VITALS, budget_refused_since_s=121.0), "budget_has_room", "degraded"),
+        (replace(VITALS, rows_breaking_contract=1), "rows_keep_contract", "unhealthy"),
+        (replace(VITALS, intervals={Interval.M1: replace(MINUTE, waiting=9)}), "coverage_complete", "healthy"),
+        (replace(VITALS, intervals={Interval.M1: replace(MINUTE, overdue=1)}), "coverage_complete", "degraded"),
+        (replace(VITALS, intervals={Interval.M1: replace(MINUTE, lost=1)}), "coverage_complete", "degraded"),
+        (replace(VITALS, intervals={Interval.M1: replace(MINUTE, overdue=101)}), "coverage_complete", "unhealthy"),
+    ],
+)
+def test_each_bound_is_judged_from_both_sides(vitals: Vitals, name: str, status: str) -> None:
+    found = next(v for v in verdict.all_verdicts(vitals) if v.name == name)
+    assert found.status == status
+    assert ("Next:" in found.sentence) or found.passed or vitals.fetches == 0
+
+
+def test_a_report_names_what_it_could_not_measure() -> None:
+    found = report(VITALS)
+    assert (found.status, found.score, found.band) == (Status.HEALTHY, 100, "good")
+    assert found.excluded == ["automation", "stream"]
+    assert json.loads(json.dumps(to_json(found)))["checks"][0]["passed"] is True
+
+
+def test_a_pipeline_that_landed_nothing_lately_does_not_run() -> None:
+    found = report(replace(VITALS, last_landed_ms=NOW_MS - 600_000))
+    assert found.parts["running"] == 0.0
+    assert found.score < 70
+
+
+def test_weights_of_absent_parts_go_to_the_rest() -> None:
+    assert score_of({"running": 1.0, "errors": 0.0}) == 86
+    assert score_of({}) == 0

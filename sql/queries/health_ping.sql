@@ -1,0 +1,2 @@
+-- Is anybody there?
+select count(*) from hl.market where tracked
