@@ -85,10 +85,10 @@ def on_database(v: Vitals) -> Verdict:
     )
     text = (
         f"a round trip takes {v.database_ms:.0f} ms (bound {DATABASE_SLOW_MS:.0f}); "
-        f"about {v.candles_estimated:,} candles are stored, {v.candles_recent:,} of them this month"
+        f"about {v.candles_estimated:,} candles are stored, {v.candles_recent:,} of them opened in the last two days"
     )
     todo = "look for long statements in pg_stat_activity, a full disk, or a machine that swaps"
-    numbers = {"latency_ms": v.database_ms, "candles": v.candles_estimated, "candles_this_month": v.candles_recent}
+    numbers = {"latency_ms": v.database_ms, "candles": v.candles_estimated, "candles_last_two_days": v.candles_recent}
     return Verdict("database_answers", status, _with_step(text, todo, status), numbers)
 
 
@@ -160,7 +160,7 @@ def on_contract(v: Vitals) -> Verdict:
     """Stored rows keep the candle contract: on the grid, ordered prices, trades where there is volume."""
     bad = v.rows_breaking_contract
     status = Status.UNHEALTHY if bad else Status.HEALTHY
-    text = f"{bad} of {v.candles_recent:,} candles of this month break the contract (bound 0)"
+    text = f"{bad} of {v.candles_recent:,} candles of the last two days break the contract (bound 0)"
     todo = "read them with the query of health_contract.sql and fetch their span again"
     return Verdict("rows_keep_contract", status, _with_step(text, todo, status), {"bad": bad, "rows": v.candles_recent})
 

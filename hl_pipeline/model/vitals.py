@@ -34,7 +34,7 @@ class IntervalVitals:
 class Vitals:
     """Numbers behind the report. Latencies in milliseconds, periods in seconds; the fetch figures cover 15 minutes.
 
-    ``candles_estimated`` is the planner's figure for all months, ``candles_recent`` counts the newest month exactly.
+    ``candles_estimated`` is the planner's figure for all months, ``candles_recent`` counts the last two days exactly.
     """
 
     now_ms: int

@@ -1,12 +1,15 @@
--- How many candles of the newest month are stored, and how many break the contract that no constraint can state:
--- on the interval's grid, no volume without trades and none lost from trades, nothing closed before it could close?
-select
-    count(*) as candles,
-    count(*) filter (
-        where candle.open_time <> date_bin(series.step, candle.open_time, timestamptz '1970-01-01 00:00:00+00')
+-- How many candles of the last two days are stored, and how many break what no constraint states:
+-- on the interval's grid, volume where there were trades, and none final before it closed?
+-- Asked series by series, so that the key's index is used and a month of candles is not read each minute.
+select count(*) as candles, count(*) filter (where recent.broken) as broken
+from hl.series
+cross join lateral (
+    select
+        candle.open_time <> date_bin(series.step, candle.open_time, timestamptz '1970-01-01 00:00:00+00')
         or (candle.trades > 0 and candle.volume = 0)
-        or (candle.finality = 'f' and candle.open_time + series.step > %(now)s::timestamptz)
-    ) as broken
-from hl.candle
-join hl.series using (series_id)
-where candle.open_time >= date_trunc('month', %(now)s::timestamptz)
+        or (candle.finality = 'f' and candle.open_time + series.step > %(now)s::timestamptz) as broken
+    from hl.candle
+    where
+        candle.series_id = series.series_id
+        and candle.open_time >= %(now)s::timestamptz - interval '2 days'
+) as recent
