@@ -16,6 +16,7 @@ from hl_pipeline.model.failure import PipelineError, TryAgain
 
 EXIT_TRY_AGAIN = 1
 EXIT_NEEDS_A_PERSON = 2
+EXIT_INTERRUPTED = 130
 
 
 class Lazy(NamedTuple):
@@ -59,6 +60,9 @@ class LazyGroup(click.Group):
         except PipelineError as error:
             click.echo(f"hl: {error}", err=True)
             ctx.exit(EXIT_TRY_AGAIN if isinstance(error, TryAgain) else EXIT_NEEDS_A_PERSON)
+        except KeyboardInterrupt:
+            click.echo("hl: interrupted", err=True)
+            ctx.exit(EXIT_INTERRUPTED)
         except PermissionError as error:
             click.echo(
                 f"hl: {error.filename} may not be written or read by this user: "

@@ -94,6 +94,26 @@ def test_collect_fills_status_counts_and_verify_proves(run: Run, environ: dict[s
     assert "The ledger holds" in verified.output
 
 
+def test_health_is_exit_0_when_fresh_1_six_hours_later_and_2_without_a_database(
+    run: Run, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HL_INTERVALS")
+    run("collect")
+    well = run("health", "--json")
+    assert (well.exit_code, json.loads(well.output)["status"]) == (0, "healthy")
+    assert "score 100 of 100" in run("health").output
+    monkeypatch.setenv("HL_CLOCK_OFFSET_MS", str(6 * 3_600_000))
+    assert run("health").exit_code == 1
+    monkeypatch.delenv("HL_DATABASE_URL")
+    blind = run("health", "--json")
+    assert blind.exit_code == 2
+    assert json.loads(blind.stdout)["status"] == "unknown"
+
+
+def test_health_imports_neither_dagster_nor_pandas(environ: dict[str, str]) -> None:
+    assert not {"dagster", "pandas", "great_expectations"} & modules_after("health")
+
+
 def test_collecting_again_changes_no_content(run: Run, environ: dict[str, str]) -> None:
     run("collect")
     before = json.loads(run("verify", "--json").output)["tables"]

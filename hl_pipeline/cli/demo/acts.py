@@ -204,6 +204,8 @@ class Play:
 
 
 def _require(outcome: RunOutcome) -> None:
+    if outcome.failure is not None and "Interrupted" in outcome.failure:
+        raise KeyboardInterrupt  # Dagster turned it into a failed step, which is right for its log and not for ours
     if not outcome.success:
         raise TryAgain(f"run {outcome.run_id} failed: {outcome.failure}; run the demo again")
 
