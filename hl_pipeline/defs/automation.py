@@ -29,6 +29,18 @@ from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 #: How Dagster names the one repository that a Definitions object makes.
 _REPOSITORY = "__repository__"
 
+#: Without these three the pipeline stands still, or blind.
+ESSENTIAL = frozenset({"collect_each_minute", "refresh_markets_hourly", "health_each_minute"})
+
+
+def share_running(instance: DagsterInstance) -> float | None:
+    """The share of the essential schedules that are on; null for an instance that keeps none."""
+    if instance.schedule_storage is None:
+        return None
+    states = instance.all_instigator_state(instigator_type=InstigatorType.SCHEDULE)
+    running = {state.name for state in states if state.status is InstigatorStatus.RUNNING}
+    return len(running & ESSENTIAL) / len(ESSENTIAL)
+
 
 def set_instigators(
     instance: DagsterInstance,

@@ -12,7 +12,8 @@ from hl_pipeline.model.failure import PipelineError, TryAgain
 
 OWNERS = ["team:data-platform"]
 #: Groups, named so that they sort as the data flows.
-UNIVERSE, CANDLES, HISTORY, TRUST = "1_markets", "2_live_candles", "3_candle_history", "4_trust_and_metrics"
+UNIVERSE, CANDLES, HISTORY = "1_markets", "2_live_candles", "3_candle_history"
+TRUST, HEALTH = "4_trust_and_metrics", "5_health"
 #: Metadata of a check's result that says what to do about it.
 NEXT_STEP = "next step"
 KINDS = {"python", "postgres"}

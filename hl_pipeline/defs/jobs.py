@@ -9,6 +9,10 @@ from hl_pipeline.defs.assets.confidence import confidence_scores
 from hl_pipeline.defs.assets.latest_metrics import latest_metrics
 from hl_pipeline.defs.assets.live_candles import live_candles
 from hl_pipeline.defs.assets.markets import market_contexts, markets
+from hl_pipeline.defs.assets.system_health import system_health
+from hl_pipeline.defs.checks.contracts import candles_contract, metrics_contract
+from hl_pipeline.defs.checks.ledger import ledger_holds
+from hl_pipeline.defs.checks.vitals import vital_signs
 from hl_pipeline.model.interval import Interval
 
 LANE = "hl/lane"
@@ -41,4 +45,16 @@ recalculate_confidence = dg.define_asset_job(
     selection=dg.AssetSelection.assets(confidence_scores, latest_metrics).without_checks(),
     description="Score every series again from what is stored, and refresh the latest metrics; no request.",
     tags={LANE: "live"},
+)
+
+health = dg.define_asset_job(
+    "health",
+    selection=dg.AssetSelection.assets(system_health) | dg.AssetSelection.checks(vital_signs),
+    description="Write a line of the health log and evaluate the cheap checks; asks the exchange nothing.",
+)
+
+contracts = dg.define_asset_job(
+    "contracts",
+    selection=dg.AssetSelection.checks(ledger_holds, candles_contract, metrics_contract),
+    description="The thorough checks: the ledger against every candle, and the Great Expectations suite.",
 )

@@ -1,11 +1,8 @@
-"""Everything Dagster shows, listed by name.
-
-Loading it does no I/O and needs no secret, no database and no variable; the
-resources read ``HL_*`` when a run begins. Tests and the demo call ``build``
-with parts of their own.
-"""
+"""Everything Dagster shows, listed by name."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -15,6 +12,10 @@ from hl_pipeline.defs.assets.confidence import confidence_scores
 from hl_pipeline.defs.assets.latest_metrics import latest_metrics
 from hl_pipeline.defs.assets.live_candles import live_candles
 from hl_pipeline.defs.assets.markets import market_contexts, markets
+from hl_pipeline.defs.assets.system_health import system_health
+from hl_pipeline.defs.checks.contracts import candles_contract, metrics_contract
+from hl_pipeline.defs.checks.ledger import ledger_holds
+from hl_pipeline.defs.checks.vitals import vital_signs
 from hl_pipeline.defs.resources import pipeline_from_environment, settings_from_environment
 from hl_pipeline.defs.seal import seal_months
 from hl_pipeline.defs.sensors.failures import alert_on_failed_runs, follow_successful_runs
@@ -23,7 +24,36 @@ from hl_pipeline.model.interval import Interval
 from hl_pipeline.runtime import Pipeline
 from hl_pipeline.settings import Settings
 
-HISTORY_ASSETS = [candle_history(interval) for interval in Interval]
+if TYPE_CHECKING:
+    from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+ASSETS = [
+    markets,
+    market_contexts,
+    live_candles,
+    *(candle_history(interval) for interval in Interval),
+    confidence_scores,
+    latest_metrics,
+    system_health,
+]
+CHECKS = [vital_signs, ledger_holds, candles_contract, metrics_contract]
+JOBS: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [
+    jobs.collect,
+    jobs.refresh_markets,
+    jobs.health,
+    jobs.contracts,
+    jobs.backfill_candles,
+    jobs.recalculate_confidence,
+    seal_months,
+]
+SCHEDULES = [
+    schedules.collect_each_minute,
+    schedules.refresh_markets_hourly,
+    schedules.health_each_minute,
+    schedules.contracts_hourly,
+    schedules.seal_nightly,
+]
+SENSORS = [restart_stalled_collection, alert_on_failed_runs, follow_successful_runs]
 
 
 def build(*, pipeline: Pipeline | None = None, settings: Settings | None = None) -> dg.Definitions:
@@ -32,10 +62,11 @@ def build(*, pipeline: Pipeline | None = None, settings: Settings | None = None)
     ``pipeline`` may be one that is already open (it is not closed here).
     """
     return dg.Definitions(
-        assets=[markets, market_contexts, live_candles, confidence_scores, latest_metrics, *HISTORY_ASSETS],
-        jobs=[jobs.collect, jobs.refresh_markets, jobs.backfill_candles, jobs.recalculate_confidence, seal_months],
-        sensors=[restart_stalled_collection, alert_on_failed_runs, follow_successful_runs],
-        schedules=[schedules.collect_each_minute, schedules.refresh_markets_hourly, schedules.seal_nightly],
+        assets=ASSETS,
+        asset_checks=CHECKS,
+        jobs=JOBS,
+        schedules=SCHEDULES,
+        sensors=SENSORS,
         resources={
             "pipeline": pipeline or pipeline_from_environment,
             "settings": settings or settings_from_environment,

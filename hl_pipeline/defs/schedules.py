@@ -58,3 +58,19 @@ seal_nightly = dg.ScheduleDefinition(
     description="At 00:25 UTC, when the last slots of the day (and month) before are settled.",
     default_status=dg.DefaultScheduleStatus.STOPPED,
 )
+
+health_each_minute = dg.ScheduleDefinition(
+    name="health_each_minute",
+    job=jobs.health,
+    cron_schedule="* * * * *",
+    description="Each minute, so that trouble is known within two: one reading of the database, no request.",
+    default_status=dg.DefaultScheduleStatus.STOPPED,
+)
+
+contracts_hourly = dg.ScheduleDefinition(
+    name="contracts_hourly",
+    job=jobs.contracts,
+    cron_schedule="37 * * * *",
+    description="Hourly: these read whole tables and import Great Expectations, too dear for every minute.",
+    default_status=dg.DefaultScheduleStatus.STOPPED,
+)

@@ -1,0 +1,82 @@
+"""The checks that stand in for health checks: exchange, database, weight budget, freshness, coverage, contract.
+
+All come from one reading of the database, so they are cheap enough for every
+minute. None blocks: a hole the exchange no longer serves must not stop the rest.
+"""
+
+# no postponed annotations here: Dagster refuses a context whose type is a string
+from collections.abc import Iterator
+
+import dagster as dg
+
+from hl_pipeline.defs.assets.live_candles import live_candles
+from hl_pipeline.defs.assets.markets import markets
+from hl_pipeline.defs.assets.system_health import vitals_of
+from hl_pipeline.defs.describe import NEXT_STEP, said_plainly
+from hl_pipeline.health.verdict import Verdict, all_verdicts
+from hl_pipeline.model.interval import Interval
+from hl_pipeline.runtime import Pipeline
+
+_MARKETS = {
+    "api_answers": "The exchange answers: at most 5 % of the requests of the last 15 minutes failed, none got a 429, "
+    "and 99 % took under 5 s. When it fails: read the newest errors in `hl.fetch`.",
+    "budget_has_room": "The weight budget lets requests through: at most 97 % of a minute's weight spent, nothing "
+    "refused for over two minutes, no 429. When it fails: let the back-fill end, or lower `HL_WEIGHT_PER_MINUTE`.",
+}
+_CANDLES = {
+    "database_answers": "Postgres answers within 250 ms; says how many candles it holds. When it fails: look for long "
+    "statements in `pg_stat_activity`, a full disk, a machine that swaps.",
+    "coverage_complete": "Every due slot is final, proven empty, or waiting for its next try: none lost, none overdue. "
+    "When it fails: run the `collect` job; lost slots only come back from an archive.",
+    "rows_keep_contract": "Every candle of this month keeps the contract: on its grid, low <= open, close <= high, "
+    "volume only with trades. When it fails: read the rows with `sql/queries/health_contract.sql`.",
+    **{
+        f"fresh_{interval}": f"The newest closed {interval} candle of every listed market is at most interval + period "
+        "+ settle + 60 s old (1m: five minutes with up to 50 markets). When it fails: does the `collect` schedule "
+        "run, and what does its last run say?"
+        for interval in Interval
+    },
+}
+
+
+def specs_of(asset: dg.AssetsDefinition, described: dict[str, str]) -> list[dg.AssetCheckSpec]:
+    """One spec a name, on ``asset``."""
+    return [dg.AssetCheckSpec(name, asset=asset.key, description=text) for name, text in described.items()]
+
+
+@dg.multi_asset_check(
+    name="vital_signs",
+    specs=[*specs_of(markets, _MARKETS), *specs_of(live_candles, _CANDLES)],
+    can_subset=True,
+    description="Everything that one reading of the database can tell.",
+)
+def vital_signs(
+    context: dg.AssetCheckExecutionContext, pipeline: dg.ResourceParam[Pipeline]
+) -> Iterator[dg.AssetCheckResult]:
+    """Judge the chosen checks; one that cannot be judged fails the step, it never passes."""
+    with said_plainly():
+        verdicts = {verdict.name: verdict for verdict in all_verdicts(vitals_of(pipeline))}
+    for key in sorted(context.selected_asset_check_keys):
+        yield result_of(key, verdicts.get(key.name))
+
+
+def result_of(key: dg.AssetCheckKey, verdict: Verdict | None) -> dg.AssetCheckResult:
+    """The verdict as Dagster's result. Without one, no series of that interval is tracked, which is as configured."""
+    if verdict is None:
+        return dg.AssetCheckResult(
+            asset_key=key.asset_key,
+            check_name=key.name,
+            passed=True,
+            description="no series is tracked that this could be asked of (HL_MARKETS, HL_INTERVALS)",
+        )
+    severity = dg.AssetCheckSeverity.ERROR if verdict.severity == "error" else dg.AssetCheckSeverity.WARN
+    found, _, step = verdict.sentence.partition(". Next: ")
+    told = {name: value for name, value in verdict.numbers.items() if value is not None}
+    return dg.AssetCheckResult(
+        asset_key=key.asset_key,
+        check_name=key.name,
+        passed=verdict.passed,
+        severity=severity,
+        description=verdict.sentence,
+        metadata={"found": found, **({NEXT_STEP: step} if step else {}), "status": str(verdict.status), **told},
+    )

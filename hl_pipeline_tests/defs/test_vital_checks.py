@@ -1,0 +1,100 @@
+"""The health job: a line in the log, and a verdict on everything."""
+
+from __future__ import annotations
+
+import pytest
+from dagster import DagsterInstance
+
+from hl_pipeline.defs.launch import CheckOutcome, RunOutcome, run_job
+from hl_pipeline.model.clock import ManualClock
+from hl_pipeline.model.failure import ExchangeUnavailable
+from hl_pipeline.runtime import Pipeline
+from hl_pipeline_tests.fakes import FakeExchange
+
+
+def health(pipeline: Pipeline, instance: DagsterInstance) -> tuple[RunOutcome, dict[str, CheckOutcome]]:
+    outcome = run_job("health", pipeline=pipeline, instance=instance)
+    assert outcome.success, outcome.failure
+    return outcome, {check.name: check for check in outcome.checks}
+
+
+def test_after_a_collection_every_check_passes_and_says_what_it_found(
+    pipeline: Pipeline, instance: DagsterInstance
+) -> None:
+    run_job("collect", pipeline=pipeline, instance=instance)
+    outcome, checks = health(pipeline, instance)
+    assert {name for name, check in checks.items() if not check.passed} == set()
+    assert {"markets/api_answers", "live_candles/database_answers", "live_candles/fresh_15m"} <= set(checks)
+    assert all(check.description for check in checks.values())
+    assert outcome.assets["system_health"]["status"] == "healthy"
+
+
+def test_old_data_fails_the_freshness_check_with_bound_and_next_step(
+    pipeline: Pipeline, instance: DagsterInstance, clock: ManualClock
+) -> None:
+    run_job("collect", pipeline=pipeline, instance=instance)
+    clock.advance(50 * 60_000)
+    _, checks = health(pipeline, instance)
+    stale = checks["live_candles/fresh_15m"]
+    assert (stale.passed, stale.severity) == (False, "ERROR")
+    assert "bound 1030" in stale.description
+    assert "collect schedule" in str(stale.metadata["next step"])
+
+
+def test_failing_requests_fail_the_exchange_check(
+    pipeline: Pipeline, instance: DagsterInstance, exchange: FakeExchange
+) -> None:
+    exchange.error = lambda _: ExchangeUnavailable("down")
+    run_job("collect", pipeline=pipeline, instance=instance)
+    _, checks = health(pipeline, instance)
+    assert not checks["markets/api_answers"].passed
+
+
+def test_each_report_is_a_line_in_the_log(pipeline: Pipeline, instance: DagsterInstance, clock: ManualClock) -> None:
+    for _ in range(2):
+        health(pipeline, instance)
+        clock.advance(60_000)
+    with pipeline.database.connection() as connection:
+        rows = connection.execute(b"select status from hl.system_health_log order by logged_at").fetchall()
+    assert rows == [("degraded",), ("degraded",)], "nothing was ever collected"
+
+
+def test_a_check_that_cannot_look_raises_and_does_not_pass(pipeline: Pipeline, instance: DagsterInstance) -> None:
+    with pipeline.database.connection() as connection:
+        connection.execute(b"alter table hl.fetch rename to fetch_gone")
+    outcome = run_job("health", pipeline=pipeline, instance=instance)
+    assert not outcome.success
+    assert outcome.checks == []
+
+
+def test_the_contract_suites_pass_on_what_was_collected_and_say_how_much(
+    pipeline: Pipeline, instance: DagsterInstance
+) -> None:
+    run_job("collect", pipeline=pipeline, instance=instance)
+    outcome = run_job("contracts", pipeline=pipeline, instance=instance)
+    checks = {check.name: check for check in outcome.checks}
+    assert checks["live_candles/candles_contract"].passed
+    assert "rows keep all 10 rules" in checks["live_candles/candles_contract"].description
+    assert checks["latest_metrics/metrics_contract"].passed
+
+
+def test_the_contract_suites_do_not_pass_without_a_row(pipeline: Pipeline, instance: DagsterInstance) -> None:
+    outcome = run_job("contracts", pipeline=pipeline, instance=instance)
+    assert not outcome.success
+    assert [check.name for check in outcome.checks] == ["live_candles/ledger_holds"]
+
+
+@pytest.mark.parametrize("tamper", [False, True])
+def test_the_ledger_check_finds_a_row_that_somebody_removed(
+    pipeline: Pipeline, instance: DagsterInstance, tamper: bool
+) -> None:
+    run_job("collect", pipeline=pipeline, instance=instance)
+    if tamper:
+        with pipeline.database.connection() as connection:
+            connection.execute(b"delete from hl.candle where open_time = '2026-01-05 00:00:00+00' and finality = 'f'")
+    outcome = run_job("contracts", pipeline=pipeline, instance=instance)
+    assert outcome.success, outcome.failure
+    ledger = next(check for check in outcome.checks if check.name == "live_candles/ledger_holds")
+    assert ledger.passed is not tamper
+    if tamper:
+        assert "final in the ledger, but no final candle row" in ledger.description
