@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -41,7 +42,7 @@ def test_sound_candles_meet_every_expectation() -> None:
         ("coin", None, "candles_have_a_coin"),
     ],
 )
-def test_one_broken_row_is_named_with_a_sample(column: str, value: object, broken: str) -> None:
+def test_one_broken_row_is_named_with_a_sample(column: str, value: Any, broken: str) -> None:
     frame = candles().astype({column: object})
     frame.loc[3, column] = value
     if column == "open_time":

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 
@@ -99,9 +100,21 @@ def test_a_score_that_says_nothing_new_is_kept_once_an_hour(connection: Connecti
     assert {kept.grade for kept in newest} == {"excellent"}
 
 
+def test_a_series_that_ended_long_ago_is_judged_at_its_end(connection: Connection) -> None:
+    connection.execute("update hl.series set ended_at = known_until")
+    later = NOW_MS + 60 * 24 * HOUR_MS
+    found = confidence.gather(connection, later, 60.0)
+    assert next((i.expected, i.missing, i.ended) for i in found) == (1440, 0, True)
+    assert {score(i).grade for i in found} == {"excellent"}
+
+
 def test_only_partitions_inside_the_window_are_read(connection: Connection) -> None:
     connection.execute("select hl.ensure_partitions('candle', '2020-01-01', '2020-03-01')")
     parameters = {"now": to_datetime(NOW_MS)}
     for name in ("confidence_oddities", "confidence_agreement"):
         plan = connection.execute("explain " + query(name), parameters).fetchall()
         assert "candle_2020_01" not in str(plan), name
+    settled = {**parameters, "settle": timedelta(seconds=10)}
+    plan = connection.execute("explain (analyze, costs off) " + query("confidence_slots"), settled).fetchall()
+    reads = [line for (line,) in plan if "candle_2020_01" in line and "open_time >=" not in line]
+    assert [line for line in reads if "never executed" not in line] == []

@@ -28,29 +28,35 @@ with series_window as (
     where market.tracked
 ),
 
+-- Asked series by series: the key's index finds the rows and partitions outside the window are not opened, even
+-- for a series that ended long ago.
 stored as (
-    select
-        series_window.series_id,
-        count(*) as present,
-        count(*) filter (where candle.finality = 'f' and candle.source = 'r') as final,
-        count(*) filter (where candle.source = 'a') as archive,
-        count(*) filter (where candle.source = 'd') as derived,
-        count(*) filter (where candle.finality = 'p' and candle.source in ('r', 's')) as stream,
-        count(*) filter (where candle.trades > 0 and candle.volume = 0) as bad,
-        range_agg(tstzrange(candle.open_time, candle.open_time + series_window.step)) as slots
+    select series_window.series_id, held.*
     from series_window
-    join hl.candle
-        on candle.series_id = series_window.series_id
-        and candle.open_time >= series_window.starts
-        and candle.open_time < series_window.ends
-    where candle.open_time >= %(now)s::timestamptz - interval '31 days' and candle.open_time < %(now)s::timestamptz
-    group by series_window.series_id
+    cross join lateral (
+        select
+            count(*) as present,
+            count(*) filter (where candle.finality = 'f' and candle.source = 'r') as final,
+            count(*) filter (where candle.source = 'a') as archive,
+            count(*) filter (where candle.source = 'd') as derived,
+            count(*) filter (where candle.finality = 'p' and candle.source in ('r', 's')) as stream,
+            count(*) filter (where candle.trades > 0 and candle.volume = 0) as bad,
+            range_agg(tstzrange(candle.open_time, candle.open_time + series_window.step)) as slots
+        from hl.candle
+        where
+            candle.series_id = series_window.series_id
+            and candle.open_time >= series_window.starts
+            and candle.open_time < series_window.ends
+    ) as held
 ),
 
 verified as (
     select coverage.series_id, range_agg(coverage.empty) as empty
-    from hl.coverage
-    where coverage.month >= (%(now)s::timestamptz - interval '62 days')::date
+    from series_window
+    join hl.coverage
+        on coverage.series_id = series_window.series_id
+        and coverage.month >= (series_window.starts - interval '1 month')::date
+        and coverage.month <= series_window.ends::date
     group by coverage.series_id
 ),
 
