@@ -6,7 +6,7 @@ import threading
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from hl_pipeline.model.candle import Candle
+from hl_pipeline.model.candle import Candle, SeriesKey
 from hl_pipeline.model.interval import Interval, to_datetime
 from hl_pipeline.storage.engine import Connection, Database
 from hl_pipeline.storage.sql import query
@@ -86,3 +86,12 @@ def land(
     ).fetchone()
     assert row is not None  # noqa: S101  # a select of scalars gives one row
     return Landed(*row)
+
+
+def newest(connection: Connection, key: SeriesKey, before_ms: int, count: int) -> list[Candle]:
+    """At most ``count`` candles of one series that open before ``before_ms`` (UTC), ascending; the open one too."""
+    rows = connection.execute(
+        query("candles_newest"),
+        {"coin": key.coin, "interval": str(key.interval), "before": to_datetime(before_ms), "newest": count},
+    )
+    return [Candle(*row) for row in rows]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import NamedTuple
 
+from hl_pipeline.model.candle import SeriesKey
 from hl_pipeline.model.interval import Interval, to_datetime
+from hl_pipeline.model.span import Span
 from hl_pipeline.storage.engine import Connection
 from hl_pipeline.storage.sql import query
 
@@ -44,3 +46,26 @@ def by_interval(connection: Connection, now_ms: int, settle_ms: int) -> list[Int
         {"now": to_datetime(now_ms), "settle": timedelta(milliseconds=settle_ms)},
     )
     return [IntervalCoverage(Interval(row[0]), *row[1:]) for row in rows]
+
+
+def strip(
+    connection: Connection, key: SeriesKey, span: Span, now_ms: int, settle_ms: int, *, buckets: int = 60
+) -> list[str]:
+    """The span cut into equal buckets, oldest first, each by the worst in it.
+
+    missing, lost, provisional, final, empty, or none where nothing is due;
+    an empty list when the series does not exist.
+    """
+    rows = connection.execute(
+        query("slot_states"),
+        {
+            "coin": key.coin,
+            "interval": str(key.interval),
+            "starts": to_datetime(span.start_ms),
+            "ends": to_datetime(span.end_ms),
+            "now": to_datetime(now_ms),
+            "settle": timedelta(milliseconds=settle_ms),
+            "buckets": buckets,
+        },
+    )
+    return [row[0] for row in rows]

@@ -7,7 +7,7 @@ chosen month of a run that ends well, so the step yields no output of its own.
 
 # no postponed annotations here: Dagster refuses a context whose type is a string
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -19,12 +19,15 @@ from hl_pipeline.defs.assets.live_candles import CANDLE_COLUMNS
 from hl_pipeline.defs.assets.markets import markets
 from hl_pipeline.defs.describe import HISTORY, KINDS, OWNERS, columns, said_plainly
 from hl_pipeline.defs.partitions import by_market_and_month, market_and_month, month_span
+from hl_pipeline.defs.pictures import pictures
+from hl_pipeline.model.candle import SeriesKey
 from hl_pipeline.model.failure import InvalidSetting
 from hl_pipeline.model.interval import Interval, to_datetime, to_ms
 from hl_pipeline.model.plan import plan
 from hl_pipeline.model.span import Span
 from hl_pipeline.runtime import Pipeline
 from hl_pipeline.storage import partitions, series
+from hl_pipeline.storage.engine import Connection
 from hl_pipeline.storage.partitions import PartitionState
 
 #: How the data version of a month begins that is over and whole.
@@ -126,12 +129,11 @@ def _run(context: dg.AssetExecutionContext, config: CandleWindow, pipeline: Pipe
             now_ms=pipeline.clock.now_ms(),
             settle_ms=pipeline.policy.proof.settle_ms,
         )
-    by_key = {(state.coin, state.month_ms): state for state in found}
-    holes = [
-        state
-        for coin, month in chosen
-        if (state := by_key.get((coin, month_span(month).start_ms))) and not _record(context, state)
-    ]
+        by_key = {(state.coin, state.month_ms): state for state in found}
+        months_found = [by_key.get((coin, month_span(month).start_ms)) for coin, month in chosen]
+        for key, state in zip(context.partition_keys, months_found, strict=True):
+            _record(context, connection, pipeline, interval, key, state)
+    holes = [state for state in months_found if state is not None and state.gap]
     if holes:
         raise dg.Failure(_told(holes, report), allow_retries=False)
 
@@ -167,14 +169,30 @@ def _fetch(
     )
 
 
-def _record(context: dg.AssetExecutionContext, state: PartitionState) -> bool:
-    """Materialize the month if it is whole; false when it has holes."""
-    if state.is_whole:
-        context.log_event(materialization(context.asset_key, state))
-        return True
-    log = context.log.warning if state.gap else context.log.info
-    log("%s is not materialized: %s", partition_key(state), state.story)
-    return not state.gap
+def _record(
+    context: dg.AssetExecutionContext,
+    connection: Connection,
+    pipeline: Pipeline,
+    interval: Interval,
+    key: str,
+    state: PartitionState | None,
+) -> None:
+    """Materialize the month if it is whole; otherwise say why not."""
+    if state is None:
+        context.log.warning("%s is not materialized: the exchange has no such market", key)
+    elif state.is_whole:
+        drawn = _drawn(connection, pipeline, interval, state)
+        context.log_event(materialization(context.asset_key, state, drawn))
+    else:
+        log = context.log.warning if state.gap else context.log.info
+        log("%s is not materialized: %s", key, state.story)
+
+
+def _drawn(
+    connection: Connection, pipeline: Pipeline, interval: Interval, state: PartitionState
+) -> dict[str, dg.MetadataValue]:
+    month = month_span(partition_key(state).keys_by_dimension["month"])
+    return pictures(connection, pipeline, SeriesKey(state.coin, interval), month)
 
 
 def partition_key(state: PartitionState) -> dg.MultiPartitionKey:
@@ -188,7 +206,9 @@ def data_version(state: PartitionState) -> str:
     return f"{SEALED if state.is_sealed else 'open'}-{state.content_hash or 'empty'}"
 
 
-def materialization(asset_key: dg.AssetKey, state: PartitionState) -> dg.AssetMaterialization:
+def materialization(
+    asset_key: dg.AssetKey, state: PartitionState, drawn: Mapping[str, dg.MetadataValue] | None = None
+) -> dg.AssetMaterialization:
     """The event that says a market's month is whole, with what it holds."""
     reachable = state.due - state.lost
     return dg.AssetMaterialization(
@@ -206,6 +226,7 @@ def materialization(asset_key: dg.AssetKey, state: PartitionState) -> dg.AssetMa
             "lost": state.lost,
             "revisions": state.revisions,
             "content hash": state.content_hash or "no rows",
+            **(drawn or {}),
         },
     )
 

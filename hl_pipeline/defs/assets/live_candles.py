@@ -9,9 +9,13 @@ import dagster as dg
 from hl_pipeline.collect.fill import FillReport, fill
 from hl_pipeline.defs.assets.markets import adopt_markets, markets
 from hl_pipeline.defs.describe import CANDLES, KINDS, OWNERS, columns, instant, said_plainly, table
+from hl_pipeline.defs.pictures import pictures
+from hl_pipeline.model.candle import SeriesKey
+from hl_pipeline.model.span import Span
 from hl_pipeline.runtime import Pipeline
 from hl_pipeline.storage import coverage, series
 from hl_pipeline.storage.coverage import IntervalCoverage
+from hl_pipeline.storage.engine import Connection
 
 CANDLE_COLUMNS = {
     "coin": ("text", "the exchange's name of the market"),
@@ -30,6 +34,7 @@ CANDLE_COLUMNS = {
 }
 # One sample is enough to look at; all failures are in hl.fetch
 SHOWN_FAILURES = 20
+DAY_MS = 86_400_000
 
 
 @dg.asset(
@@ -58,6 +63,7 @@ def live_candles(context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[P
         with pipeline.database.connection() as connection:
             now_ms = pipeline.clock.now_ms()
             settled = coverage.by_interval(connection, now_ms, pipeline.policy.proof.settle_ms)
+            drawn = _drawn(connection, pipeline, now_ms)
     for failure in report.failures:
         context.log.warning("%s", failure)
     if report.failures and not report.landed:
@@ -65,7 +71,7 @@ def live_candles(context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[P
             f"all {len(report.failures)} requests failed, nothing was stored; the next tick asks again. "
             f"The first: {report.failures[0]}"
         )
-    return dg.MaterializeResult(metadata={**fill_metadata(report), **coverage_metadata(settled)})
+    return dg.MaterializeResult(metadata={**fill_metadata(report), **coverage_metadata(settled), **drawn})
 
 
 def fill_metadata(report: FillReport) -> dict[str, dg.MetadataValue | int | str]:
@@ -108,6 +114,14 @@ def coverage_metadata(settled: list[IntervalCoverage]) -> dict[str, dg.MetadataV
         "newest closed candle": instant(settled[0].newest_close_ms if settled else None),
         "dagster/row_count": sum(found.final for found in settled),
     }
+
+
+def _drawn(connection: Connection, pipeline: Pipeline, now_ms: int) -> dict[str, dg.MetadataValue]:
+    """The last day of the first market's finest series: one look tells whether data flows."""
+    finest = min(pipeline.settings.intervals, key=lambda interval: interval.milliseconds)
+    key = SeriesKey(pipeline.settings.markets[0], finest)
+    found = pictures(connection, pipeline, key, Span(now_ms - DAY_MS, now_ms))
+    return {f"{name}: {key.coin} {finest}": picture for name, picture in found.items()}
 
 
 def _adopt_if_new(context: dg.AssetExecutionContext, pipeline: Pipeline) -> None:

@@ -70,7 +70,7 @@ def result_of(key: dg.AssetCheckKey, verdict: Verdict | None) -> dg.AssetCheckRe
             description="no series is tracked that this could be asked of (HL_MARKETS, HL_INTERVALS)",
         )
     severity = dg.AssetCheckSeverity.ERROR if verdict.severity == "error" else dg.AssetCheckSeverity.WARN
-    found, _, step = verdict.sentence.partition(". Next: ")
+    _, _, step = verdict.sentence.partition(". Next: ")
     told = {name: value for name, value in verdict.numbers.items() if value is not None}
     return dg.AssetCheckResult(
         asset_key=key.asset_key,
@@ -78,5 +78,5 @@ def result_of(key: dg.AssetCheckKey, verdict: Verdict | None) -> dg.AssetCheckRe
         passed=verdict.passed,
         severity=severity,
         description=verdict.sentence,
-        metadata={"found": found, **({NEXT_STEP: step} if step else {}), "status": str(verdict.status), **told},
+        metadata={**({NEXT_STEP: dg.MetadataValue.md(step)} if step else {}), "status": str(verdict.status), **told},
     )
