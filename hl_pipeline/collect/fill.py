@@ -206,10 +206,10 @@ class _Filler:
         exhausted = isinstance(error, BudgetExhausted)
         with self.database.connection() as connection:
             if exhausted:  # nothing was sent: the slots are as due as before
-                fetches.failed(connection, fetch_id, str(error))
+                fetches.failed(connection, fetch_id, error)
             else:
                 span = Span(request.start_ms, request.end_ms)
-                land_failure(connection, planned.series_id, fetch_id, span, asked_ms, str(error), self.policy.proof)
+                land_failure(connection, planned.series_id, fetch_id, span, asked_ms, error, self.policy.proof)
         with self._guard:
             if exhausted:
                 self.report.skipped += 1

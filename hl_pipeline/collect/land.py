@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hl_pipeline.model.answer import CandleAnswer
+from hl_pipeline.model.failure import PipelineError
 from hl_pipeline.model.interval import Interval
 from hl_pipeline.model.ledger import LedgerChange, ProofPolicy, SlotsSeen, expire, fail, prove
 from hl_pipeline.model.span import Span
@@ -42,7 +43,13 @@ def land_answer(
 
 
 def land_failure(
-    connection: Connection, series_id: int, fetch_id: int, asked: Span, asked_ms: int, error: str, policy: ProofPolicy
+    connection: Connection,
+    series_id: int,
+    fetch_id: int,
+    asked: Span,
+    asked_ms: int,
+    error: PipelineError,
+    policy: ProofPolicy,
 ) -> None:
     """Record that a request got no usable answer: its slots stay a gap that waits longer."""
     before = series.lock(connection, series_id)

@@ -107,6 +107,6 @@ def _ask(source: MarketSource, database: Database, fetch_id: int, dexes: tuple[s
             raise BadAnswer("the exchange sent a universe without a single market: kept what we had; ask again")
     except PipelineError as error:
         with database.autocommit() as connection:
-            fetches.failed(connection, fetch_id, str(error))
+            fetches.failed(connection, fetch_id, error)
         raise
     return answer

@@ -22,6 +22,7 @@ class RejectedRow:
 class Receipt:
     """How one answer was obtained. ``latency_ms`` is our own time from sending to the last byte.
 
+    ``retries`` attempts failed before it, ``refused`` of them with 429.
     ``weight`` is what this answer cost with all the attempts it took.
     """
 
@@ -30,6 +31,8 @@ class Receipt:
     latency_ms: float
     weight: int
     sha256: bytes
+    retries: int = 0
+    refused: int = 0
 
 
 @dataclass(frozen=True, slots=True)

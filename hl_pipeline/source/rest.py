@@ -216,7 +216,7 @@ class HyperliquidRest:
     def _ask(self, question: _Question[_T], lane: str) -> tuple[_T, Receipt]:
         """The retry layer: attempts while the failure is one that time heals and patience lasts."""
         give_up_at = self._monotonic() + self._patience.total_s
-        spent = 0
+        spent = refused = 0
         attempt = 1
         while True:
             reservation = self._reserve(question, lane, give_up_at)
@@ -224,6 +224,7 @@ class HyperliquidRest:
                 answer, receipt, weight = self._once(question, reservation)
             except TryAgain as error:
                 self._count(errors=1, status_429=int(isinstance(error, RateLimited)))
+                refused += isinstance(error, RateLimited)
                 spent += self._settle_failed(question, reservation, error)
                 pause = self._patience.pause_after(error, attempt)
                 allowed = _ATTEMPTS_ON_AMBIGUOUS_500 if isinstance(error, Ambiguous) else self._patience.attempts
@@ -239,7 +240,7 @@ class HyperliquidRest:
                 raise
             else:
                 self._settle(reservation, weight)
-                return answer, replace(receipt, weight=spent + weight)
+                return answer, replace(receipt, weight=spent + weight, retries=attempt - 1, refused=refused)
             attempt += 1
             self._count(retries=1)
 

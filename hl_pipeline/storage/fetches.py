@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hl_pipeline.model.answer import CandleRequest, Receipt, RejectedRow
+from hl_pipeline.model.failure import PipelineError, RateLimited
 from hl_pipeline.model.interval import to_datetime
 from hl_pipeline.storage.engine import Connection
 from hl_pipeline.storage.sql import query
@@ -54,6 +55,8 @@ def landed(
             "latency_ms": receipt.latency_ms,
             "sha256": receipt.sha256,
             "http_status": receipt.http_status,
+            "retries": receipt.retries,
+            "refused": receipt.refused,
         },
     )
     if rejected:
@@ -69,6 +72,7 @@ def landed(
         )
 
 
-def failed(connection: Connection, fetch_id: int, error: str) -> None:
-    """Record that the request got no answer that could be used."""
-    connection.execute(query("fetch_failed"), {"fetch_id": fetch_id, "error": error})
+def failed(connection: Connection, fetch_id: int, error: PipelineError) -> None:
+    """Record that the request got no answer that could be used, and why."""
+    refused = int(isinstance(error, RateLimited))
+    connection.execute(query("fetch_failed"), {"fetch_id": fetch_id, "error": str(error), "refused": refused})

@@ -168,3 +168,5 @@ def test_a_burst_of_429_is_waited_out_and_nothing_is_missing(database: Database)
         assert report.landed == 4
         assert patient.stats.status_429 == 3
         assert waits, "a 429 must be answered by waiting"
+        with drill.database.connection() as connection:
+            assert connection.execute("select sum(refused) from hl.fetch").fetchone() == (3,)

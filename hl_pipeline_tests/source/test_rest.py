@@ -162,6 +162,7 @@ def test_each_attempt_pays_for_itself_and_the_receipt_tells_all() -> None:
     assert b.book.settled == [20, 22, 21]
     assert got.receipt.weight == b.client.stats.weight == 63
     assert b.client.stats.status_429 == 1
+    assert (got.receipt.retries, got.receipt.refused) == (2, 1)
 
 
 @pytest.mark.parametrize(

@@ -53,11 +53,14 @@ create table hl.fetch (
     latency_ms real,
     sha256 bytea,
     http_status smallint,
+    retries smallint not null default 0,
+    refused smallint not null default 0,
     error text,
     recorded_at timestamptz not null default clock_timestamp()
 );
 comment on table hl.fetch is 'provenance: every request; ids are drawn before the request is sent, so a higher id was asked for later';
 comment on column hl.fetch.asked_at is 'market time at which the request was sent';
+comment on column hl.fetch.refused is 'answers of 429 met on the way, healed by waiting or not';
 comment on column hl.fetch.recorded_at is 'this server''s own clock';
 create index fetch_recorded_at on hl.fetch (recorded_at);
 

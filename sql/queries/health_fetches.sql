@@ -2,8 +2,7 @@
 select
     count(*) filter (where recent and status <> 'asked') as requests,
     count(*) filter (where recent and status = 'failed') as failed,
-    -- the client records what it met as the error's text
-    count(*) filter (where recent and (http_status = 429 or error like '%%answered 429%%')) as limited,
+    coalesce(sum(refused) filter (where recent), 0) as limited,
     percentile_cont(0.5) within group (order by latency_ms) filter (where recent) as p50_ms,
     percentile_cont(0.99) within group (order by latency_ms) filter (where recent) as p99_ms,
     hl.epoch_ms(max(asked_at) filter (where status = 'landed' and request_type = 'candleSnapshot')) as last_landed_ms
