@@ -177,9 +177,16 @@ def _plain(metadata: Mapping[str, dg.MetadataValue]) -> dict[str, Any]:
 
 
 def _first_failure(result: dg.ExecuteInProcessResult) -> str:
+    """A failed step's own sentence; without one, the innermost cause of the first error in the log."""
     for event in result.all_events:
-        if event.is_step_failure:
-            data = event.step_failure_data
-            told = data.user_failure_data.description if data.user_failure_data else None
-            return f"{event.step_key}: {told or (data.error.message.strip() if data.error else 'failed')}"
+        data = event.event_specific_data
+        told = getattr(data, "user_failure_data", None)
+        if told is not None and told.description:
+            return f"{event.step_key}: {told.description}"
+        error = getattr(data, "error", None)
+        if error is not None:
+            while error.cause is not None:
+                error = error.cause
+            where = f"{event.step_key}: " if event.step_key else ""
+            return where + str(error.message).strip()
     return "the run failed before its first step; its log says why"

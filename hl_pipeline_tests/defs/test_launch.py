@@ -36,6 +36,15 @@ def test_a_run_tells_what_it_made(pipeline: Pipeline, instance: dg.DagsterInstan
     assert instance.get_run_by_id(outcome.run_id) is not None
 
 
+def test_a_run_that_cannot_open_the_pipeline_says_why(
+    instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HL_HOME", str(tmp_path))
+    outcome = run_job("health", instance=instance)
+    assert not outcome.success
+    assert "no Postgres is running in" in (outcome.failure or "")
+
+
 def test_automation_is_turned_on_and_off_by_name_or_all(stored_instance: dg.DagsterInstance) -> None:
     assert set_automation(True, ["collect_each_minute"], instance=stored_instance) == ["collect_each_minute"]
     assert running(stored_instance) == {"collect_each_minute"}
