@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from hl_pipeline.cli.demo.stage import HEALING_TAKES_MS, TROUBLE_LASTS_MS, Stage
+from hl_pipeline.cli.demo.stage import HEALING_TAKES_MS, NEGLECT_LASTS_MS, TROUBLE_LASTS_MS, Stage
 from hl_pipeline.cli.demo.verdict import Promise
 from hl_pipeline.cli.screen import progress
 from hl_pipeline.model.failure import TryAgain
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from hl_pipeline.defs.launch import RunOutcome
 
 COLLECT, MARKETS, CHECKS = "collect", "refresh_markets", "health"
+COVERAGE_CHECK = "coverage_complete"
 LATE_SLOTS = 10
 REFUSALS = 4
 LATE_COIN, REVISED_COIN = "BTC", "ETH"
@@ -65,13 +66,21 @@ class Play:
         shown = self._volumes()
         self._say(f"The {REVISED_COIN} candle is stored as it was shown: volume {shown[-1] if shown else 'none'}.")
         self._count_refusals(str(metadata["failures"]))
-        self._say_checks(expect_failure=True)
+
+    def neglect(self) -> None:
+        """Still act two: nobody collects for a while; the checks must say that slots are overdue."""
+        self.stage.move_to(self.stage.clock.now_ms() + NEGLECT_LASTS_MS)
+        self._say(f"Now nobody collects for {NEGLECT_LASTS_MS // MINUTE_MS} minutes. What do the asset checks say?")
+        self.failed_checks = self._failed_checks()
+        overdue = COVERAGE_CHECK in self.failed_checks
+        verdict = "failed, as it must" if overdue else "did not fail"
+        self._hold("P4", "a check says what is overdue", overdue, f"{COVERAGE_CHECK} {verdict}")
 
     def healing(self) -> None:
         """Act three: the exchange tells the truth, ten minutes later."""
         self._title("3", "Ten minutes later the exchange tells the truth; does the pipeline heal?")
         self.stage.exchange.tell_the_truth()
-        self.stage.move_to(self.stage.clock.now_ms() + HEALING_TAKES_MS)
+        self.stage.move_to(self.stage.clock.now_ms() + HEALING_TAKES_MS - NEGLECT_LASTS_MS)
         metadata = self._collect()
         self._say(
             f"Collected: {metadata['rows received']:,} candles in {metadata['requests']} requests, "
@@ -86,7 +95,10 @@ class Play:
             len(shown) == 2 and shown[0] != shown[1],
             f"volume {' -> '.join(shown)}",
         )
-        self._say_checks(expect_failure=False)
+        still = self._failed_checks()
+        for name in sorted(self.failed_checks - still):
+            self.screen.print(f"     [green]passed[/green]  {name}")
+        self._hold("P4", "and passes when all is well again", not still, f"{len(still)} checks fail now")
 
     def _arrange(self) -> None:
         stage = self.stage
@@ -146,21 +158,14 @@ class Play:
             f"{met} of {REFUSALS} met; requests given up: {failures}",
         )
 
-    def _say_checks(self, *, expect_failure: bool) -> None:
+    def _failed_checks(self) -> set[str]:
+        """Evaluate every check, show those that fail, return their names without their asset's."""
         outcome = self.stage.run(CHECKS)
         failed = [check for check in outcome.checks if not check.passed]
-        self._say(f"{len(outcome.checks)} asset checks evaluated, {len(failed)} failed.")
+        self._say(f"{len(outcome.checks)} checks evaluated, {len(failed)} failed.")
         for check in failed:
-            first_line = check.description.strip().splitlines()[0] if check.description else ""
-            self.screen.print(f"     [red]failed[/red]  {check.name}: {first_line}")
-        names = {check.name for check in failed}
-        if expect_failure:
-            self.failed_checks = names
-            self._hold("P4", "a check says so", bool(names), f"{len(names)} failed, as it should")
-        else:
-            passed_now = self.failed_checks - names
-            for name in sorted(passed_now):
-                self.screen.print(f"     [green]passed[/green]  {name}")
+            self.screen.print(f"     [red]failed[/red]  {_name(check.name)}: {check.description.strip()}")
+        return {_name(check.name) for check in failed}
 
     def _hold(self, number: str, text: str, held: bool, evidence: str) -> None:
         self.healed.append(Promise(number, text, held, evidence))
@@ -201,6 +206,10 @@ class Play:
             finally:
                 done.set()
                 follower.join()
+
+
+def _name(check: str) -> str:
+    return check.rsplit("/", 1)[-1]
 
 
 def _require(outcome: RunOutcome) -> None:

@@ -22,7 +22,7 @@ from hl_pipeline.cli.demo.stage import (
     sandbox_program,
     set_up,
 )
-from hl_pipeline.cli.demo.verdict import Promise, compare, judge
+from hl_pipeline.cli.demo.verdict import Promise, compare, held_slots, judge
 from hl_pipeline.cli.ground import Ground, prepared
 from hl_pipeline.cli.prepare import prepare
 from hl_pipeline.cli.screen import console, table
@@ -30,6 +30,7 @@ from hl_pipeline.cli.station import require_ui_port
 from hl_pipeline.cli.status import coverage_table
 from hl_pipeline.cli.supervisor import Stop
 from hl_pipeline.cli.up import keep_running
+from hl_pipeline.model.failure import SchemaMismatch
 from hl_pipeline.model.interval import MINUTE_MS
 from hl_pipeline.model.tariff import EXCHANGE_WEIGHT_PER_MINUTE
 from hl_pipeline.settings import Settings
@@ -56,12 +57,22 @@ def demo(ctx: click.Context, once: bool, port: int | None) -> None:
             f"Nothing leaves this machine. So that nobody waits, both sides allow {DEMO_WEIGHT:,} of request weight a "
             f"minute; the real exchange allows {EXCHANGE_WEIGHT_PER_MINUTE:,}."
         )
-        with prepared(settings) as ground:
+        with _demo_ground(settings) as ground:
             promises = _play(settings, ground, screen)
             held = all(promise.held for promise in promises)
             if not once:
                 _stay(settings, ground, screen)
     ctx.exit(0 if held else 1)
+
+
+@contextmanager
+def _demo_ground(settings: Settings) -> Iterator[Ground]:
+    """The prepared database; one of another version may simply be thrown away, for it holds nothing but demos."""
+    try:
+        with prepared(settings) as ground:
+            yield ground
+    except SchemaMismatch as error:
+        raise SchemaMismatch(f"{error}. Or begin the demo anew: rm -r {settings.home}") from error
 
 
 def _play(settings: Settings, ground: Ground, screen: Console) -> list[Promise]:
@@ -72,11 +83,12 @@ def _play(settings: Settings, ground: Ground, screen: Console) -> list[Promise]:
     with set_up(settings, ground, opening_ms(ground), screen.print) as stage:
         play = Play(stage, screen)
         play.first_collection()
-        before = compare(stage)
+        before = held_slots(stage)
         play.trouble()
+        play.neglect()
         play.healing()
         found = compare(stage)
-        promises, held = judge(stage, before.slots, found, play.rows, play.healed)
+        promises, held = judge(stage, before, found, play.rows, play.healed)
         screen.print("\n[bold]4  What was promised, and what happened[/bold]\n")
         screen.print(coverage_table(held, stage.clock.now_ms()))
         screen.print()

@@ -31,6 +31,8 @@ _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 #: Market time that passes between the acts.
 TROUBLE_LASTS_MS = 13 * MINUTE_MS
 HEALING_TAKES_MS = 10 * MINUTE_MS
+#: Of the time before the healing, how long nobody collects: past the next try of a slot that was absent (5 minutes).
+NEGLECT_LASTS_MS = 9 * MINUTE_MS
 #: The acts are read this long after a minute has begun, so that the last closed candle has settled.
 _PAST_THE_MINUTE_MS = 20_000
 

@@ -41,6 +41,16 @@ class Comparison:
         return self.equal + len(self.different)
 
 
+def held_slots(stage: Stage) -> Slots:
+    """Which slots are final now."""
+    with stage.ground.database.connection() as connection:
+        return {
+            (coin, interval): {candle.open_ms for candle in final_candles(connection, coin, interval)}
+            for coin in COINS
+            for interval in Interval
+        }
+
+
 def compare(stage: Stage) -> Comparison:
     """Read every final candle and recompute what it should be from the seed alone."""
     truth = Truth(SEED, markets_named(*COINS))
@@ -86,7 +96,7 @@ def judge(
         *healed,
         Promise(
             "P4", "every expected slot is settled or a known gap", not broken,
-            f"{len(broken)} contradictions in the ledger; {gaps:,} slots wait for quiet minutes to be published"
+            f"{len(broken)} contradictions in the ledger; {gaps:,} slots wait for their next try"
             if gaps else f"{len(broken)} contradictions in the ledger, no gap left",
         ),
         _budget(stage, asked),
