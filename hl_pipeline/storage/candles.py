@@ -95,3 +95,8 @@ def newest(connection: Connection, key: SeriesKey, before_ms: int, count: int) -
         {"coin": key.coin, "interval": str(key.interval), "before": to_datetime(before_ms), "newest": count},
     )
     return [Candle(*row) for row in rows]
+
+
+def analyze(connection: Connection) -> None:
+    """Refresh the planner's statistics, after a large landing. Cheap: it samples."""
+    connection.execute(query("candle_analyze"))

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 COLLECT, MARKETS, CHECKS = "collect", "refresh_markets", "health"
 COVERAGE_CHECK = "coverage_complete"
+#: These report refusals of the last fifteen minutes, and are right to.
+REMEMBERING_CHECKS = {"api_answers", "budget_has_room"}
 LATE_SLOTS = 10
 REFUSALS = 4
 LATE_COIN, REVISED_COIN = "BTC", "ETH"
@@ -98,7 +100,14 @@ class Play:
         still = self._failed_checks()
         for name in sorted(self.failed_checks - still):
             self.screen.print(f"     [green]passed[/green]  {name}")
-        self._hold("P4", "and passes when all is well again", not still, f"{len(still)} checks fail now")
+        healed = COVERAGE_CHECK not in still and still <= REMEMBERING_CHECKS
+        remembering = f"; {len(still)} others count the 429s for fifteen minutes yet" if still else ""
+        self._hold(
+            "P4",
+            "the check passes once the slots are there",
+            healed,
+            f"{COVERAGE_CHECK} {'passed' if COVERAGE_CHECK not in still else 'still fails'}{remembering}",
+        )
 
     def _arrange(self) -> None:
         stage = self.stage
@@ -164,7 +173,9 @@ class Play:
         failed = [check for check in outcome.checks if not check.passed]
         self._say(f"{len(outcome.checks)} checks evaluated, {len(failed)} failed.")
         for check in failed:
-            self.screen.print(f"     [red]failed[/red]  {_name(check.name)}: {check.description.strip()}")
+            self.screen.print(
+                f"     [red]failed[/red]  {_name(check.name)}: {check.description.split('. Next:')[0].strip()}"
+            )
         return {_name(check.name) for check in failed}
 
     def _hold(self, number: str, text: str, held: bool, evidence: str) -> None:

@@ -96,7 +96,7 @@ def judge(
         *healed,
         Promise(
             "P4", "every expected slot is settled or a known gap", not broken,
-            f"{len(broken)} contradictions in the ledger; {gaps:,} slots wait for their next try"
+            f"{len(broken)} contradictions in the ledger; slots that wait for their next try: {gaps:,}"
             if gaps else f"{len(broken)} contradictions in the ledger, no gap left",
         ),
         _budget(stage, asked),
