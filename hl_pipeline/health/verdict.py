@@ -57,7 +57,7 @@ def freshness_bound_s(interval: Interval, period_s: float, settle_s: float) -> f
 
 def on_api(v: Vitals) -> Verdict:
     """The exchange answers, and quickly."""
-    numbers = {"requests": v.fetches, "failed": v.fetches_failed, "limited": v.fetches_limited,
+    numbers = {"requests": v.fetches, "failed": v.fetches_failed,
                "p50_ms": v.fetch_p50_ms, "p99_ms": v.fetch_p99_ms}  # fmt: skip
     if not v.fetches:
         text = "no request was made in the last 15 minutes; start the collect schedule, or run `hl collect`"
@@ -66,14 +66,14 @@ def on_api(v: Vitals) -> Verdict:
     slow = (v.fetch_p99_ms or 0.0) > API_SLOW_MS
     status = _worst(
         Status.UNHEALTHY if share > FAILED_SHARE_UNHEALTHY else Status.DEGRADED if share > FAILED_SHARE else None,
-        Status.DEGRADED if slow or v.fetches_limited else None,
+        Status.DEGRADED if slow else None,
     )
     text = (
         f"{v.fetches_failed} of {v.fetches} requests failed in 15 minutes (bound {FAILED_SHARE:.0%}), "
-        f"{v.fetches_limited} with 429 (bound 0), p50 {v.fetch_p50_ms or 0:.0f} ms, "
+        f"p50 {v.fetch_p50_ms or 0:.0f} ms, "
         f"p99 {v.fetch_p99_ms or 0:.0f} ms (bound {API_SLOW_MS:.0f})"
     )
-    todo = "read the newest errors in hl.fetch; does another program spend this address's weight?"
+    todo = "read the newest errors in hl.fetch; is the exchange down, or the way to it?"
     return Verdict("api_answers", status, _with_step(text, todo, status), numbers)
 
 
@@ -131,7 +131,7 @@ def on_budget(v: Vitals) -> Verdict:
     )
     text = (
         f"{v.budget_spent} of {v.budget_max} weight spent in the last minute, {remaining} left; refused for "
-        f"{waited:.0f} s (bound {REFUSED_TOO_LONG_S:.0f}); {v.fetches_limited} answers were 429 (bound 0)"
+        f"{waited:.0f} s (bound {REFUSED_TOO_LONG_S:.0f}); 429 came {v.fetches_limited} times in five minutes (bound 0)"
     )
     todo = "let a back-fill finish or cancel it; on 429s lower HL_WEIGHT_PER_MINUTE: something else uses this address"
     numbers = {"spent": v.budget_spent, "remaining": remaining, "limited": v.fetches_limited, "refused_s": waited}

@@ -1,8 +1,9 @@
--- How did requests fare in the 15 minutes of market time before an instant, and when did one last land?
+-- How did requests fare in the 15 minutes of market time before an instant (429s: in the last five), and when did
+-- one last land?
 select
     count(*) filter (where recent and status <> 'asked') as requests,
     count(*) filter (where recent and status = 'failed') as failed,
-    coalesce(sum(refused) filter (where recent), 0) as limited,
+    coalesce(sum(refused) filter (where asked_at > %(now)s::timestamptz - interval '5 minutes'), 0) as limited,
     percentile_cont(0.5) within group (order by latency_ms) filter (where recent) as p50_ms,
     percentile_cont(0.99) within group (order by latency_ms) filter (where recent) as p99_ms,
     hl.epoch_ms(max(asked_at) filter (where status = 'landed' and request_type = 'candleSnapshot')) as last_landed_ms
