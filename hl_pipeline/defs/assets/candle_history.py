@@ -16,7 +16,7 @@ from pydantic import Field
 
 from hl_pipeline.collect.fill import FillReport, fill
 from hl_pipeline.defs.assets.live_candles import CANDLE_COLUMNS
-from hl_pipeline.defs.assets.markets import markets
+from hl_pipeline.defs.assets.markets import MARKETS_VERSION, markets
 from hl_pipeline.defs.describe import HISTORY, KINDS, OWNERS, columns, said_plainly
 from hl_pipeline.defs.partitions import by_market_and_month, market_and_month, month_span
 from hl_pipeline.defs.pictures import pictures
@@ -34,6 +34,9 @@ from hl_pipeline.storage.partitions import PartitionState
 SEALED = "sealed"
 #: The one tag that Dagster gives back for all partitions at once.
 DATA_VERSION = "dagster/data_version"
+CODE_VERSION = "1"
+#: Digits of the content hash that are shown; the data version carries them all.
+SHOWN_DIGITS = 16
 DESCRIPTION = """{interval} candles, one partition a market and month (`hl.candles` where interval = '{interval}').
 
 A month is **materialized** when every slot that is due and that the exchange still has is final or proven empty;
@@ -99,7 +102,7 @@ def candle_history(interval: Interval) -> dg.AssetsDefinition:
             group_name=HISTORY,
             owners=OWNERS,
             kinds=KINDS,
-            code_version="1",
+            code_version=CODE_VERSION,
             tags={"hl/lane": "backfill"},
             metadata={"dagster/column_schema": columns(CANDLE_COLUMNS), "dagster/table_name": "hl.candles"},
             partitions_def=by_market_and_month,
@@ -215,7 +218,13 @@ def materialization(
         asset_key=asset_key,
         partition=partition_key(state),
         description=state.story,
-        tags={DATA_VERSION: data_version(state)},
+        tags={
+            DATA_VERSION: data_version(state),
+            "dagster/code_version": CODE_VERSION,
+            # both, or the UI calls the month out of date: a runless event names its inputs itself
+            "dagster/input_data_version/markets": MARKETS_VERSION,
+            "dagster/input_event_pointer/markets": "NULL",
+        },
         metadata={
             "dagster/partition_row_count": state.rows,
             "sealed": state.is_sealed,
@@ -225,7 +234,7 @@ def materialization(
             "proven empty": state.empty,
             "lost": state.lost,
             "revisions": state.revisions,
-            "content hash": state.content_hash or "no rows",
+            "content hash": (state.content_hash or "no rows")[:SHOWN_DIGITS],
             **(drawn or {}),
         },
     )

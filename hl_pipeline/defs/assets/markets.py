@@ -34,6 +34,10 @@ CONTEXT_COLUMNS = {
     "day_base_volume": ("numeric", "last 24 h, in coins"),
 }
 
+#: What depends on the markets needs them to exist, not what they quote; without a version of its own each hourly
+#: refresh would mark every month of candle history as out of date.
+MARKETS_VERSION = "markets"
+
 
 def adopt_markets(context: dg.AssetExecutionContext, pipeline: Pipeline) -> MarketsReport:
     """Refresh the markets and keep the ``market`` partitions equal to those that are tracked."""
@@ -75,6 +79,7 @@ def markets(context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[Pipeli
         )
     changes = report.changes
     return dg.MaterializeResult(
+        data_version=dg.DataVersion(MARKETS_VERSION),
         metadata={
             "dagster/row_count": changes.markets,
             "newly listed": changes.listed,
@@ -87,7 +92,7 @@ def markets(context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[Pipeli
                 [{"position": row.position, "rule": row.rule, "value": row.value} for row in report.rejected]
             ),
             "weight spent": report.weight,
-        }
+        },
     )
 
 
