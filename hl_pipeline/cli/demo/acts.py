@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from hl_pipeline.cli.demo.stage import HEALING_TAKES_MS, NEGLECT_LASTS_MS, TROUBLE_LASTS_MS, Stage
+from hl_pipeline.cli.demo.stage import COINS, HEALING_TAKES_MS, NEGLECT_LASTS_MS, TROUBLE_LASTS_MS, Stage
 from hl_pipeline.cli.demo.verdict import Promise
 from hl_pipeline.cli.screen import progress
 from hl_pipeline.model.failure import TryAgain
@@ -50,7 +50,7 @@ class Play:
         """Act one: everything the exchange still has, six markets at six intervals."""
         self._title("1", "First collection: everything the exchange still has")
         _require(self.stage.run(MARKETS))
-        metadata = self._collect()
+        metadata = self._collect(requests=len(COINS) * len(Interval))
         self._say(
             f"{metadata['rows received']:,} candles received in {metadata['requests']} requests "
             f"for {metadata[_WEIGHT_KEY]:,} of request weight."
@@ -125,8 +125,8 @@ class Play:
         self._say(f"  - shows the {REVISED_COIN} candle of {_clock(self.revised_ms)} UTC with half its volume,")
         self._say(f"  - answers {REFUSALS} requests with 429, too many requests.")
 
-    def _collect(self) -> dict[str, Any]:
-        with self._bar():
+    def _collect(self, requests: int | None = None) -> dict[str, Any]:
+        with self._bar(requests):
             outcome = self.stage.run(COLLECT)
         _require(outcome)
         metadata: dict[str, Any] = outcome.assets["live_candles"]
@@ -190,16 +190,18 @@ class Play:
         self.screen.print(f"   {text}", markup=False)
 
     @contextmanager
-    def _bar(self) -> Iterator[None]:
-        """A bar that follows the exchange's log, for the run itself reports to Dagster."""
+    def _bar(self, requests: int | None) -> Iterator[None]:
+        """A bar that follows the exchange's log, for the run reports to Dagster; without an end if nobody knows it."""
         known = self.stage.exchange.asked()
         done = threading.Event()
         with progress(self.screen) as bar:
-            task = bar.add_task("asking the exchange", total=len(Interval) * 6, note="")
+            task = bar.add_task("asking the exchange", total=requests, note="")
 
             def follow() -> None:
                 seen, rows, answered = len(known), 0, 0
-                while not done.wait(_POLL_SECONDS):
+                over = False
+                while not over:
+                    over = done.wait(_POLL_SECONDS)  # and once more when it is over
                     try:
                         fresh = self.stage.exchange.asked(seen)
                     except (TryAgain, OSError):

@@ -92,13 +92,14 @@ def _play(settings: Settings, ground: Ground, screen: Console) -> list[Promise]:
         screen.print("\n[bold]4  What was promised, and what happened[/bold]\n")
         screen.print(coverage_table(held, stage.clock.now_ms()))
         screen.print()
-        _show(promises, screen)
+        show(promises, screen)
         for line in found.different[:10]:
             screen.print(f"not equal: {line}", markup=False)
     return promises
 
 
-def _show(promises: Sequence[Promise], screen: Console) -> None:
+def show(promises: Sequence[Promise], screen: Console) -> None:
+    """One line a promise, and how many held."""
     order = sorted(promises, key=lambda promise: promise.number)
     rows = [
         (p.number, p.text, "[green]yes[/green]" if p.held else "[bold red]NO[/bold red]", p.evidence) for p in order
