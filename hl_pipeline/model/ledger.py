@@ -39,6 +39,24 @@ class Gap:
 
 
 @dataclass(frozen=True, slots=True)
+class Reread:
+    """Settled slots are read once more when they are ``age_ms`` old, all those of ``every_ms`` in one read.
+
+    So that a candle the exchange changes or publishes late is seen: a read at
+    the live edge reaches back ``age_ms + every_ms`` once in ``every_ms``. It
+    covers 60 slots for nothing, which is the first re-read of all.
+    """
+
+    age_ms: int
+    every_ms: int
+
+    @property
+    def reach_ms(self) -> int:
+        """How far back such a read goes."""
+        return self.age_ms + self.every_ms
+
+
+@dataclass(frozen=True, slots=True)
 class ProofPolicy:
     """When a read is trusted (design section 6). All in milliseconds of market time."""
 
@@ -50,6 +68,10 @@ class ProofPolicy:
     failed_retry_ms: int = MINUTE_MS
     failed_retry_cap_ms: int = 30 * MINUTE_MS
     delisted_ends_after_ms: int = 120 * MINUTE_MS
+    rereads: tuple[Reread, ...] = (
+        Reread(age_ms=180 * MINUTE_MS, every_ms=60 * MINUTE_MS),
+        Reread(age_ms=1440 * MINUTE_MS, every_ms=720 * MINUTE_MS),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +81,8 @@ class SeriesState:
     ``delisted_since_ms`` is null for a listed market and 0 for one that was
     delisted before we first saw it. ``has_history`` says that some slot was
     settled by a row, so the series did not begin later than that.
+    ``reread_ms`` holds, for each re-read of the policy, when a read last
+    reached that far back; 0 when none has.
     """
 
     series_id: int
@@ -70,6 +94,7 @@ class SeriesState:
     delisted_since_ms: int | None = None
     emits_quiet_rows: bool = False
     has_history: bool = False
+    reread_ms: tuple[int, ...] = ()
     gaps: tuple[Gap, ...] = ()
 
     @property
@@ -140,7 +165,12 @@ def prove(state: SeriesState, seen: SlotsSeen, policy: ProofPolicy) -> LedgerCha
         proven, still_absent = _judge_absence(gap, inside - present, state, seen, policy)
         empty |= proven
         gaps += still_absent
-    state = replace(state, gaps=merged(gaps), has_history=state.has_history or bool(final))
+    state = replace(
+        state,
+        gaps=merged(gaps),
+        has_history=state.has_history or bool(final),
+        reread_ms=_reread(state, answered, seen.asked_ms, policy),
+    )
     return LedgerChange(state, final=final, empty=empty)
 
 
@@ -284,6 +314,23 @@ def _next_try(span: Span, first_absent_ms: int | None, asked_ms: int, policy: Pr
     if asked_ms < provable:
         return max(soon, provable) if first_absent_ms is not None else soon
     return asked_ms + policy.absent_retry_old_ms
+
+
+def last_reread(state: SeriesState, number: int) -> int:
+    """When a read last reached as far back as the policy's re-read ``number``; 0 if none has."""
+    return state.reread_ms[number] if number < len(state.reread_ms) else 0
+
+
+def _reread(state: SeriesState, answered: SpanSet, asked_ms: int, policy: ProofPolicy) -> tuple[int, ...]:
+    """Note which re-reads this answer has done: those whose reach it covers, up to now."""
+    reached = answered.spans[0].start_ms if answered else asked_ms
+    to_now = bool(answered) and answered.spans[-1].end_ms >= state.key.interval.floor(asked_ms)
+    return tuple(
+        asked_ms
+        if to_now and reached <= max(asked_ms - reread.reach_ms, state.expected_start_ms)
+        else last_reread(state, number)
+        for number, reread in enumerate(policy.rereads)
+    )
 
 
 def _without(gaps: Iterable[Gap], slots: SpanSet) -> tuple[Gap, ...]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from hl_pipeline.model.answer import CandleRequest
-from hl_pipeline.model.ledger import ProofPolicy, SeriesState
+from hl_pipeline.model.ledger import ProofPolicy, SeriesState, last_reread
 from hl_pipeline.model.span import Span, SpanSet
 from hl_pipeline.model.tariff import ROWS_PER_CANDLE_WEIGHT, request_weight
 
@@ -59,7 +59,7 @@ def plan(
     planned: list[PlannedRequest] = []
     for state in states:
         spans = pack(due_slots(state, now_ms, policy, window=window), state.step_ms)
-        planned += (_planned(state, _widened(span, state, now_ms), now_ms) for span in spans)
+        planned += (_planned(state, _widened(span, state, now_ms, policy), now_ms) for span in spans)
     return sorted(planned, key=lambda p: (p.deadline_ms, p.series_id))
 
 
@@ -80,8 +80,11 @@ def _weight(span: Span, step_ms: int) -> int:
     return request_weight("candleSnapshot", span.length_ms // step_ms)
 
 
-def _widened(span: Span, state: SeriesState, now_ms: int) -> Span:
-    """With a margin, to have rows on both sides; near the live edge, with the last slots and the open one."""
+def _widened(span: Span, state: SeriesState, now_ms: int, policy: ProofPolicy) -> Span:
+    """With a margin, to have rows on both sides; near the live edge, with the last slots and the open one.
+
+    Once in a while a read at the edge reaches back further, to see again what was settled hours ago.
+    """
     interval, step = state.key.interval, state.step_ms
     reachable = max(interval.oldest_reachable(now_ms), state.expected_start_ms)
     margin = MARGIN_SLOTS * 2 ** min(_attempts(state, span), _MOST_DOUBLINGS) * step
@@ -94,7 +97,17 @@ def _widened(span: Span, state: SeriesState, now_ms: int) -> Span:
         return Span(start, span.end_ms + margin)
     if span.start_ms > edge_start:
         start = max(edge_start, reachable)
-    return Span(start, edge_end)
+    return Span(max(min(start, _reread_from(state, now_ms, policy)), reachable), edge_end)
+
+
+def _reread_from(state: SeriesState, now_ms: int, policy: ProofPolicy) -> int:
+    """Open time of the oldest slot that a re-read which is due wants; now when none is."""
+    due = (
+        now_ms - reread.reach_ms
+        for number, reread in enumerate(policy.rereads)
+        if now_ms - last_reread(state, number) >= reread.every_ms
+    )
+    return state.key.interval.floor(min(due, default=now_ms))
 
 
 def _attempts(state: SeriesState, span: Span) -> int:

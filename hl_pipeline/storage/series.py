@@ -80,6 +80,7 @@ def write(connection: Connection, before: SeriesState, change: LedgerChange, ask
             "first_open": _optional(state.first_open_ms),
             "ended_at": _optional(state.ended_ms),
             "emits_quiet_rows": state.emits_quiet_rows,
+            "reread_at": [to_datetime(at) for at in state.reread_ms],
             "asked_at": _optional(asked_ms),
         },
     )
@@ -117,6 +118,7 @@ def _states(
             delisted_since_ms=row[7],
             emits_quiet_rows=row[8],
             has_history=row[9],
+            reread_ms=tuple(row[10]),
             gaps=tuple(gaps[row[0]]),
         )
         for row in rows

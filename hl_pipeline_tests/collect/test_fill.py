@@ -152,6 +152,21 @@ def test_a_slot_absent_twice_is_verified_empty_and_a_late_row_makes_it_final(dat
     assert bench.scalar(f"select finality from hl.candles where hl.epoch_ms(open_time) = {slot}") == "final"
 
 
+def test_a_row_published_hours_late_is_found_by_a_re_read(bench: Bench) -> None:
+    slot = NOON - 30 * MINUTE
+    bench.exchange.hidden.add((series(), slot))
+    bench.fill()
+    bench.clock.advance(2 * HOUR)
+    bench.fill()
+    assert bench.scalar("select count(*) from hl.coverage where not isempty(empty)") == 1
+    bench.exchange.hidden.clear()
+    for _ in range(6):
+        bench.clock.advance(10 * MINUTE)
+        bench.fill()
+    assert bench.scalar("select count(*) from hl.coverage where not isempty(empty)") == 0
+    assert bench.scalar(f"select finality from hl.candles where hl.epoch_ms(open_time) = {slot}") == "final"
+
+
 def test_one_market_that_fails_does_not_hold_up_the_others(database: Database) -> None:
     bench = Bench(database, coins=("BTC", "ETH", "SOL"))
     bench.exchange.error = lambda request: RequestRefused("422: no such form") if request.series.coin == "ETH" else None

@@ -22,9 +22,10 @@ def fresh(interval: Interval = Interval.M1) -> SeriesState:
     return SeriesState(1, SeriesKey("BTC", interval), start, start)
 
 
-def known(*gaps: Gap, until: int = NOW // MINUTE * MINUTE) -> SeriesState:
+def known(*gaps: Gap, until: int = NOW // MINUTE * MINUTE, reread_ms: tuple[int, ...] = (NOW, NOW)) -> SeriesState:
     start = Interval.M1.oldest_reachable(NOW)
-    return SeriesState(1, SeriesKey("BTC", Interval.M1), start, until, has_history=True, gaps=gaps)
+    key = SeriesKey("BTC", Interval.M1)
+    return SeriesState(1, key, start, until, has_history=True, reread_ms=reread_ms, gaps=gaps)
 
 
 def test_a_new_series_is_one_request_for_all_the_exchange_has() -> None:
@@ -48,6 +49,34 @@ def test_a_tick_reads_the_last_sixty_slots_for_twenty_one_weight() -> None:
     assert planned.request.slots == EDGE_SLOTS
     assert planned.request.end_ms == NOW // MINUTE * MINUTE + MINUTE
     assert planned.weight == 21
+
+
+def test_a_read_at_the_edge_reaches_back_three_hours_once_an_hour_and_a_day_twice_a_day() -> None:
+    def reach_in_minutes(*ages_in_minutes: int) -> int:
+        marks = tuple(NOW - age * MINUTE for age in ages_in_minutes)
+        (planned,) = plan([known(until=NOW // MINUTE * MINUTE - MINUTE, reread_ms=marks)], NOW, POLICY)
+        return (NOW // MINUTE * MINUTE - planned.request.start_ms) // MINUTE
+
+    assert reach_in_minutes(59, 719) == EDGE_SLOTS - 1
+    assert reach_in_minutes(60, 719) == 4 * 60
+    assert reach_in_minutes(60, 720) == 36 * 60
+
+
+def test_nothing_is_asked_only_to_be_read_again() -> None:
+    assert plan([known(reread_ms=())], NOW, POLICY) == []
+
+
+def test_a_day_of_ticks_costs_little_more_for_the_re_reads() -> None:
+    state, now, weight = known(), NOW, 0
+    for _ in range(24 * 60):
+        now += MINUTE
+        for planned in plan([state], now, POLICY):
+            asked = Span(planned.request.start_ms, planned.request.end_ms)
+            rows = list(range(asked.start_ms, asked.end_ms, MINUTE))
+            state = prove(state, SlotsSeen(asked, now, rows), POLICY).state
+            weight += request_weight("candleSnapshot", len(rows))
+    hourly, twice_a_day = 4, 36  # weight of 241 and of 2161 rows, less that of 60
+    assert 0 < weight - 24 * 60 * 21 <= 24 * hourly + 2 * twice_a_day
 
 
 def test_a_slot_is_not_due_before_it_has_settled() -> None:

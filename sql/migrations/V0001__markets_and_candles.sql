@@ -85,6 +85,7 @@ create table hl.series (
     known_until timestamptz not null,
     emits_quiet_rows boolean not null default false,
     last_asked_at timestamptz,
+    reread_at timestamptz[] not null default '{}',
     epoch bigint not null default 0,
     unique (market_id, interval)
 );
@@ -92,6 +93,7 @@ comment on column hl.series.tracked_from is 'open time of the oldest slot reacha
 comment on column hl.series.first_open is 'open time of the first candle, once an answer proved that nothing is older';
 comment on column hl.series.ended_at is 'end of the last slot expected, once delisting ended the series';
 comment on column hl.series.known_until is 'the ledger speaks of slots before this instant; later ones were never asked for';
+comment on column hl.series.reread_at is 'when a read last reached back as far as each re-read of the policy';
 comment on column hl.series.emits_quiet_rows is 'the exchange has been seen to publish n = 0 rows for this series, so absence proves nothing';
 
 create table hl.candle (
@@ -192,6 +194,25 @@ create table hl.rate_limit_spend (
     settled boolean not null default false
 );
 create index rate_limit_spend_key_at on hl.rate_limit_spend (key, at);
+-- The lanes that share a budget: the lower the rank the sooner served; the floor is in percent of max_weight.
+create table hl.rate_limit_lane (
+    lane text primary key,
+    rank smallint not null unique,
+    floor_percent smallint not null check (floor_percent between 0 and 50)
+);
+insert into hl.rate_limit_lane (lane, rank, floor_percent)
+values ('urgent_gap', 1, 0), ('live', 2, 25), ('gap', 3, 10), ('backfill', 4, 5);
+-- Who was refused and waits: one row a waiter, dead unless asked again within a tenth of the window.
+create table hl.rate_limit_claim (
+    key text not null references hl.rate_limit,
+    waiter text not null,
+    lane text not null references hl.rate_limit_lane,
+    weight integer not null check (weight >= 0),
+    waiting_since timestamptz not null,
+    asked_at timestamptz not null,
+    primary key (key, waiter)
+);
+comment on column hl.rate_limit_claim.weight is '0 once it was let through: then it only keeps the lane''s floor for a moment';
 comment on column hl.rate_limit_spend.at is 'reserved at; moved to the answer''s arrival when settled, since the exchange counts somewhere between';
 
 create table hl.confidence (

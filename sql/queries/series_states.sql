@@ -14,7 +14,8 @@ select
         else hl.epoch_ms(market.delisted_seen)
     end as delisted_since_ms,
     series.emits_quiet_rows,
-    exists (select from hl.coverage where coverage.series_id = series.series_id and coverage.final <> '{}') as has_history
+    exists (select from hl.coverage where coverage.series_id = series.series_id and coverage.final <> '{}') as has_history,
+    array(select hl.epoch_ms(at) from unnest(series.reread_at) with ordinality as reread (at, n) order by n) as reread_ms
 from hl.series
 join hl.market using (market_id)
 where
