@@ -16,7 +16,8 @@ def collect(pipeline: Pipeline, instance: dg.DagsterInstance) -> dg.ExecuteInPro
 
 
 def metadata(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, object]:
-    (event,) = result.asset_materializations_for_node(asset)
+    found = result.asset_materializations_for_node(asset)
+    (event,) = [event for event in found if event.asset_key == dg.AssetKey(asset)]
     return {name: value.value for name, value in event.metadata.items()}
 
 
@@ -29,6 +30,7 @@ def test_a_tick_on_an_empty_database_learns_the_markets_and_fills_them(
     assert told["coverage %"] == 100.0
     assert told["requests"] == 6
     assert instance.get_dynamic_partitions("market") == ["BTC", "ETH"]
+    assert instance.get_latest_materialization_event(dg.AssetKey("markets")) is not None
 
 
 def test_scores_and_metrics_follow_in_the_same_run(pipeline: Pipeline, instance: dg.DagsterInstance) -> None:

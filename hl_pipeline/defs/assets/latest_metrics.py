@@ -63,7 +63,7 @@ def _shown(metric: LatestMetric) -> dict[str, str | float]:
     return {
         "market": metric.coin,
         "metric": metric.metric,
-        "value": f"{metric.value.normalize():f}",
+        "value": f"{float(metric.value):,.8g}",
         "unit": metric.unit,
         "from": metric.source,
         "confidence": "-" if metric.confidence is None else round(metric.confidence, 2),

@@ -7,7 +7,7 @@ from datetime import timedelta
 import dagster as dg
 
 from hl_pipeline.collect.fill import FillReport, fill
-from hl_pipeline.defs.assets.markets import adopt_markets, markets
+from hl_pipeline.defs.assets.markets import adopt_markets, markets, record_markets
 from hl_pipeline.defs.describe import CANDLES, KINDS, OWNERS, columns, instant, said_plainly, table
 from hl_pipeline.defs.pictures import pictures
 from hl_pipeline.model.candle import SeriesKey
@@ -129,4 +129,4 @@ def _adopt_if_new(context: dg.AssetExecutionContext, pipeline: Pipeline) -> None
     with pipeline.database.connection() as connection:
         known = series.load(connection)
     if not known:
-        adopt_markets(context, pipeline)
+        record_markets(context, adopt_markets(context, pipeline))

@@ -67,10 +67,11 @@ def first_error(context: dg.RunFailureSensorContext) -> str:
 def alert_of(check: AssetCheckEvaluation) -> Alert:
     """The alert that a failed check raises and a passed one resolves."""
     step = check.metadata.get(NEXT_STEP)
+    found, _, _ = (check.description or "did not hold").partition(". Next: ")  # the step has a place of its own
     return failed_check(
         check.asset_key.to_user_string(),
         check.check_name,
-        check.description or "did not hold",
+        found,
         str(step.value) if step else "open the check in the UI; its description says what to do",
         Severity.ERROR if check.severity is dg.AssetCheckSeverity.ERROR else Severity.WARNING,
     )
