@@ -19,10 +19,13 @@ LANE = "hl/lane"
 
 collect = dg.define_asset_job(
     "collect",
+    # the cheap checks too: Dagster calls a check "not evaluated" once its asset is newer than its last result
     selection=dg.AssetSelection.assets(
         market_contexts, live_candles, confidence_scores, latest_metrics
-    ).without_checks(),
-    description="Bring the live edge of every tracked market up to date: quotes, candles, confidence, latest metrics.",
+    ).without_checks()
+    | dg.AssetSelection.checks(vital_signs),
+    description="Bring the live edge of every tracked market up to date: quotes, candles, confidence, latest metrics; "
+    "then evaluate the cheap checks.",
     tags={LANE: "live"},
 )
 
