@@ -78,5 +78,5 @@ def result_of(key: dg.AssetCheckKey, verdict: Verdict | None) -> dg.AssetCheckRe
         passed=verdict.passed,
         severity=severity,
         description=verdict.sentence,
-        metadata={**({NEXT_STEP: dg.MetadataValue.md(step)} if step else {}), "status": str(verdict.status), **told},
+        metadata={**({NEXT_STEP: step} if step else {}), "status": str(verdict.status), **told},
     )
