@@ -41,14 +41,16 @@ def test_up_serves_the_ui_and_sigterm_ends_every_process(
 ) -> None:
     monkeypatch.delenv("HL_DATABASE_URL")
     port, output = free_port(), tmp_path / "output"
-    process = started(hl_command("up", "--port", str(port)), {"HL_MARK": "", "HL_HOME": str(home)}, output)
+    process = started(hl_command("up", "--port", str(port)), {"HL_HOME": str(home)}, output)
     try:
         until(lambda: "Ctrl-C stops everything" in output.read_text() or process.poll() is not None, 90)
         assert f"http://127.0.0.1:{port}" in output.read_text()
         assert answers(f"http://127.0.0.1:{port}/server_info")
         assert len(processes_of(home)) >= 5
-        second = subprocess.run(hl_command("up"), capture_output=True, text=True, env={**os.environ, "HL_UI_PORT": "1"})
+        other_port = {**os.environ, "HL_UI_PORT": str(free_port())}
+        second = subprocess.run(hl_command("up"), capture_output=True, text=True, env=other_port)
         assert second.returncode == 2
+        assert f"belongs to process {process.pid}" in second.stderr
         began = time.monotonic()
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=15) == 0
