@@ -27,7 +27,7 @@ from hl_pipeline.storage.engine import Database
 
 #: What ``workspace.yaml`` calls us; a gRPC workspace must use the same ``location_name``.
 LOCATION = "hl_pipeline"
-INSTANCE_FILE = Path(__file__).with_name("dagster.yaml")
+_PACKAGE = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +105,18 @@ def set_automation(
         return set_instigators(used, build(), LOCATION, running=running, names=names)
 
 
+def instance_file() -> Path:
+    """``dagster.yaml``: in a checkout it stands in the root, a wheel carries it as ``hl_pipeline/_dagster.yaml``.
+
+    Raises:
+        FileNotFoundError: the installation is incomplete.
+    """
+    for candidate in (_PACKAGE.parent / "dagster.yaml", _PACKAGE / "_dagster.yaml"):
+        if candidate.is_file():
+            return candidate
+    raise FileNotFoundError(f"no dagster.yaml beside or inside {_PACKAGE}; install the package again")
+
+
 def prepare_instance(home: Path, dagster_url: str) -> dict[str, str]:
     """Make ``home`` a Dagster home and return what a child process needs in its environment.
 
@@ -121,8 +133,9 @@ def prepare_instance(home: Path, dagster_url: str) -> dict[str, str]:
         )
     home.mkdir(parents=True, exist_ok=True)
     target = home / "dagster.yaml"
-    if not target.exists() or target.read_bytes() != INSTANCE_FILE.read_bytes():
-        shutil.copyfile(INSTANCE_FILE, target)
+    source = instance_file()
+    if not target.exists() or target.read_bytes() != source.read_bytes():
+        shutil.copyfile(source, target)
     return {
         "DAGSTER_HOME": str(home.absolute()),
         "DAGSTER_STORAGE_URL": dagster_url,
