@@ -18,17 +18,17 @@ from hl_pipeline.model.interval import Interval
 from hl_pipeline.runtime import Pipeline
 
 _MARKETS = {
-    "api_answers": "The exchange answers: at most 5 % of the requests of the last 15 minutes failed, none got a 429, "
-    "and 99 % took under 5 s. When it fails: read the newest errors in `hl.fetch`.",
+    "api_answers": "The exchange answers: at most 5 % of the requests of the last 15 minutes failed, and 99 % "
+    "took under 5 s. When it fails: read the newest errors in `hl.fetch`.",
     "budget_has_room": "The weight budget lets requests through: at most 97 % of a minute's weight spent, nothing "
-    "refused for over two minutes, no 429. When it fails: let the back-fill end, or lower `HL_WEIGHT_PER_MINUTE`.",
+    "refused for over two minutes, no 429 in five. When it fails: let the back-fill end, or lower `HL_WEIGHT_PER_MINUTE`.",
 }
 _CANDLES = {
     "database_answers": "Postgres answers within 250 ms; says how many candles it holds. When it fails: look for long "
     "statements in `pg_stat_activity`, a full disk, a machine that swaps.",
     "coverage_complete": "Every due slot is final, proven empty, or waiting for its next try: none lost, none overdue. "
     "When it fails: run the `collect` job; lost slots only come back from an archive.",
-    "rows_keep_contract": "Every candle of this month keeps the contract: on its grid, low <= open, close <= high, "
+    "rows_keep_contract": "Every candle of the last two days keeps the contract: on its grid, low <= open, close <= high, "
     "volume only with trades. When it fails: read the rows with `sql/queries/health_contract.sql`.",
     **{
         f"fresh_{interval}": f"The newest closed {interval} candle of every listed market is at most interval + period "
@@ -71,7 +71,11 @@ def result_of(key: dg.AssetCheckKey, verdict: Verdict | None) -> dg.AssetCheckRe
         )
     severity = dg.AssetCheckSeverity.ERROR if verdict.severity == "error" else dg.AssetCheckSeverity.WARN
     _, _, step = verdict.sentence.partition(". Next: ")
-    told = {name: value for name, value in verdict.numbers.items() if value is not None}
+    told = {
+        name: round(value, 2) if isinstance(value, float) else value
+        for name, value in verdict.numbers.items()
+        if value is not None
+    }
     return dg.AssetCheckResult(
         asset_key=key.asset_key,
         check_name=key.name,
