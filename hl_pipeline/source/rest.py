@@ -17,7 +17,7 @@ from typing import Any, Generic, Self, TypeVar
 import httpx
 
 from hl_pipeline.model.answer import CandleAnswer, CandleRequest, MarketsAnswer, Receipt, RejectedRow
-from hl_pipeline.model.budget import Reservation, WeightBudget
+from hl_pipeline.model.budget import CLAIM_REPEAT_SECONDS, Reservation, WeightBudget
 from hl_pipeline.model.failure import BudgetExhausted, RateLimited, RequestRefused, TryAgain
 from hl_pipeline.model.interval import WINDOW_SLOTS
 from hl_pipeline.model.market import FundingRate, Market, MarketContext
@@ -247,6 +247,8 @@ class HyperliquidRest:
     def _reserve(self, question: _Question[_T], lane: str, give_up_at: float) -> Reservation:
         """Weight for one request, waited for while patience lasts.
 
+        It asks again more often than told: that keeps its place in the queue, and meets weight given back early.
+
         Raises:
             BudgetExhausted: the budget stayed empty for too long; nothing was sent.
         """
@@ -257,7 +259,7 @@ class HyperliquidRest:
                 return self._budget.reserve(weight, lane=lane)
             except BudgetExhausted as refusal:
                 self._count(refusals=1)
-                wait = max(refusal.retry_after or 1.0, 0.001)
+                wait = min(max(refusal.retry_after or 1.0, 0.001), CLAIM_REPEAT_SECONDS)
                 if self._monotonic() + wait > give_up_at:
                     raise
                 self._sleep(wait)

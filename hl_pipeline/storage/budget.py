@@ -6,6 +6,10 @@ in a transaction of its own. It fails closed: no database, no request.
 
 from __future__ import annotations
 
+import os
+import threading
+import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import psycopg
@@ -26,8 +30,9 @@ class BudgetState:
     """A key's budget at one instant; all weights are of the last 60 s.
 
     ``in_flight`` is the part of ``spent`` that is reserved and not yet settled.
-    ``refused`` counts refusals since the key exists; ``refused_since_ms`` (UTC)
+    ``refused`` counts refusals since the key exists, each repetition anew; ``refused_since_ms`` (UTC)
     is the first refusal since a request was last let through, else null.
+    ``spent_by_lane`` parts ``spent``; a lane that spent nothing is not in it.
     """
 
     max_weight: int
@@ -36,13 +41,15 @@ class BudgetState:
     in_flight: int
     refused: int
     refused_since_ms: int | None
+    spent_by_lane: Mapping[str, int]
 
 
 class PostgresBudget:
     """``WeightBudget`` over the row ``key`` of ``hl.rate_limit``; may be used by several threads.
 
     ``max_weight`` is what any 60 s may hold. Time is the database server's;
-    ``clock`` replaces it in simulations.
+    ``clock`` replaces it in simulations. Each thread is one waiter: it has one
+    place in the queue, for the request it was last refused.
     """
 
     def __init__(self, database: Database, key: str, max_weight: int, *, clock: Clock | None = None) -> None:
@@ -52,6 +59,7 @@ class PostgresBudget:
         self._key = key
         self._max_weight = max_weight
         self._clock = clock
+        self._name = uuid.uuid4().hex
 
     def ensure(self) -> None:
         """Set the key up, or give it this object's size.
@@ -63,14 +71,16 @@ class PostgresBudget:
             connection.execute(query("budget_ensure"), {"key": self._key, "max_weight": self._max_weight})
 
     def reserve(self, weight: int, *, lane: str) -> Reservation:
-        """Set ``weight`` aside.
+        """Set ``weight`` aside for a request of ``lane`` (a ``Lane`` or its value).
 
         Raises:
-            BudgetExhausted: not now; ``retry_after`` says in how many seconds. Also when the count is locked for 2 s.
+            BudgetExhausted: not now; ``retry_after`` estimates in how many seconds, and a thread that asks again
+                within ``CLAIM_REPEAT_SECONDS`` keeps its place. Also when the count is locked for 2 s.
             DatabaseUnavailable: nobody can count, so nothing may be sent.
-            InvalidSetting: the key is not set up, or can never hold this weight.
+            InvalidSetting: the key is not set up or can never hold this weight, or there is no such lane.
         """
-        values = {"key": self._key, "weight": weight, "lane": lane, "now": self._now()}
+        waiter = f"{self._name}-{os.getpid()}-{threading.get_ident()}"  # a forked child has its parent's name
+        values = {"key": self._key, "weight": weight, "lane": str(lane), "waiter": waiter, "now": self._now()}
         try:
             with self._database.autocommit() as connection:
                 row = connection.execute(query("budget_reserve"), values).fetchone()
@@ -86,7 +96,7 @@ class PostgresBudget:
         allowed, spend_id, retry_after, remaining = row
         if not allowed:
             raise BudgetExhausted(
-                f"weight {weight} does not fit: {remaining} of {self._key} is left in this minute, "
+                f"weight {weight} does not fit: {remaining} of {self._key} is left for lane {lane} in this minute, "
                 f"enough in {retry_after:.1f} s; nothing was sent",
                 retry_after=retry_after,
             )
@@ -117,9 +127,10 @@ class PostgresBudget:
         row = connection.execute(query("budget_state"), {"key": self._key, "now": self._now()}).fetchone()
         if row is None:
             raise InvalidSetting(f"no weight budget is set up for key {self._key}; start the pipeline once")
-        max_weight, spent, in_flight, refused, since = row
+        max_weight, spent, in_flight, refused, since, lanes = row
         remaining = max(max_weight - spent, 0)
-        return BudgetState(max_weight, spent, remaining, in_flight, refused, None if since is None else to_ms(since))
+        since_ms = None if since is None else to_ms(since)
+        return BudgetState(max_weight, spent, remaining, in_flight, refused, since_ms, lanes)
 
     def _now(self) -> object:
         return None if self._clock is None else to_datetime(self._clock.now_ms())

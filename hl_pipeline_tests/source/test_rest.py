@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from hl_pipeline.model.answer import CandleRequest
+from hl_pipeline.model.budget import CLAIM_REPEAT_SECONDS
 from hl_pipeline.model.candle import SeriesKey
 from hl_pipeline.model.failure import (
     BadAnswer,
@@ -338,19 +339,20 @@ def test_no_error_repeats_a_header(status: str) -> None:
 
 
 def test_an_empty_budget_is_waited_for() -> None:
-    refusal = BudgetExhausted("full", retry_after=12.5)
-    with bench(answer(), budget=BudgetBook(refusal, refusal)) as b:
+    soon, later = BudgetExhausted("full", retry_after=0.5), BudgetExhausted("full", retry_after=12.5)
+    with bench(answer(), budget=BudgetBook(later, soon)) as b:
         b.client.candles(request())
-    assert b.time.slept == [12.5, 12.5]
+    assert b.time.slept == [CLAIM_REPEAT_SECONDS, 0.5]
     assert (b.client.stats.refusals, b.client.stats.requests, b.client.stats.errors) == (2, 1, 0)
 
 
 def test_an_empty_budget_outlasts_patience_and_nothing_is_sent() -> None:
-    refusal = BudgetExhausted("full", retry_after=50.0)
+    refusals = [BudgetExhausted("full", retry_after=50.0)] * 40
     patience = Patience(total_s=60.0)
-    with bench(answer(), budget=BudgetBook(refusal, refusal), patience=patience) as b, pytest.raises(BudgetExhausted):
+    with bench(answer(), budget=BudgetBook(*refusals), patience=patience) as b, pytest.raises(BudgetExhausted):
         b.client.candles(request())
     assert b.server.requests == []
+    assert sum(b.time.slept) == 60.0
 
 
 def test_without_a_budget_nothing_is_sent() -> None:

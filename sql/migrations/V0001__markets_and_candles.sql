@@ -21,9 +21,11 @@ create table hl.market (
     tracked boolean not null default false,
     first_seen timestamptz not null,
     last_seen timestamptz not null,
-    delisted_seen timestamptz
+    delisted_seen timestamptz,
+    funding_ended_at timestamptz
 );
 comment on column hl.market.delisted_seen is 'when we first saw the market delisted; the exchange gives no date';
+comment on column hl.market.funding_ended_at is 'when an empty answer proved that no funding rate follows the newest stored; holds while not before delisted_seen';
 
 -- One row per attribute that changed: what it was, what it became, when we saw it.
 create table hl.market_history (
@@ -176,6 +178,20 @@ create table hl.market_context (
     primary key (market_id, seen_at)
 ) partition by range (seen_at);
 
+-- What holders paid or received, as the exchange says it. Pages are read oldest first and each is stored whole, so the
+-- newest stored time is also how far a market's history is read. Not partitioned: a market adds 8,760 rows a year.
+create table hl.funding_rate (
+    market_id integer not null references hl.market,
+    time timestamptz not null,
+    -- numeric sorts NaN above Infinity, so "< Infinity" refuses both
+    rate numeric not null check (rate > '-Infinity' and rate < 'Infinity'),
+    premium numeric check (premium > '-Infinity' and premium < 'Infinity'),
+    fetch_id bigint not null,
+    primary key (market_id, time)
+);
+comment on column hl.funding_rate.time is 'the exchange''s own instant, exact to the millisecond; it jitters, so it is never snapped to the hour';
+comment on column hl.funding_rate.rate is 'a fraction of the position, for the hour (for eight hours until June 2023); positive: longs pay';
+
 -- The weight budget: one key per address and exchange, one spend row per request of the last minute.
 create table hl.rate_limit (
     key text primary key,
@@ -201,7 +217,7 @@ create table hl.rate_limit_lane (
     floor_percent smallint not null check (floor_percent between 0 and 50)
 );
 insert into hl.rate_limit_lane (lane, rank, floor_percent)
-values ('urgent_gap', 1, 0), ('live', 2, 25), ('gap', 3, 10), ('backfill', 4, 5);
+values ('urgent_gap', 1, 0), ('live', 2, 15), ('gap', 3, 10), ('backfill', 4, 5);
 -- Who was refused and waits: one row a waiter, dead unless asked again within a tenth of the window.
 create table hl.rate_limit_claim (
     key text not null references hl.rate_limit,
@@ -212,7 +228,7 @@ create table hl.rate_limit_claim (
     asked_at timestamptz not null,
     primary key (key, waiter)
 );
-comment on column hl.rate_limit_claim.weight is '0 once it was let through: then it only keeps the lane''s floor for a moment';
+comment on column hl.rate_limit_claim.waiting_since is 'infinity once it was let through: it then stands last in its lane';
 comment on column hl.rate_limit_spend.at is 'reserved at; moved to the answer''s arrival when settled, since the exchange counts somewhere between';
 
 create table hl.confidence (
