@@ -6,11 +6,13 @@ import dagster as dg
 
 from hl_pipeline.defs.assets.candle_history import asset_name
 from hl_pipeline.defs.assets.confidence import confidence_scores
+from hl_pipeline.defs.assets.funding_rates import funding_rates
 from hl_pipeline.defs.assets.latest_metrics import latest_metrics
 from hl_pipeline.defs.assets.live_candles import live_candles
 from hl_pipeline.defs.assets.markets import market_contexts, markets
 from hl_pipeline.defs.assets.system_health import system_health
 from hl_pipeline.defs.checks.contracts import candles_contract, metrics_contract
+from hl_pipeline.defs.checks.funding import funding_is_fresh
 from hl_pipeline.defs.checks.ledger import ledger_holds
 from hl_pipeline.defs.checks.vitals import vital_signs
 from hl_pipeline.model.interval import Interval
@@ -34,6 +36,14 @@ refresh_markets = dg.define_asset_job(
     selection=dg.AssetSelection.assets(markets).without_checks(),
     description="Learn which markets exist and what changed about them; feeds the market partitions.",
     tags={LANE: "live"},
+)
+
+refresh_funding = dg.define_asset_job(
+    "refresh_funding",
+    selection=dg.AssetSelection.assets(funding_rates).without_checks() | dg.AssetSelection.checks(funding_is_fresh),
+    description="Read the funding rates of every tracked perpetual market on to now; then check that they are fresh.",
+    # a lane of its own: a first reading takes minutes, and must neither hold up collections nor wait for a back-fill
+    tags={LANE: "funding"},
 )
 
 backfill_candles = dg.define_asset_job(

@@ -9,11 +9,13 @@ import dagster as dg
 from hl_pipeline.defs import jobs, schedules
 from hl_pipeline.defs.assets.candle_history import candle_history
 from hl_pipeline.defs.assets.confidence import confidence_scores
+from hl_pipeline.defs.assets.funding_rates import funding_rates
 from hl_pipeline.defs.assets.latest_metrics import latest_metrics
 from hl_pipeline.defs.assets.live_candles import live_candles
 from hl_pipeline.defs.assets.markets import market_contexts, markets
 from hl_pipeline.defs.assets.system_health import system_health
 from hl_pipeline.defs.checks.contracts import candles_contract, metrics_contract
+from hl_pipeline.defs.checks.funding import funding_is_fresh
 from hl_pipeline.defs.checks.ledger import ledger_holds
 from hl_pipeline.defs.checks.vitals import vital_signs
 from hl_pipeline.defs.resources import pipeline_from_environment, settings_from_environment
@@ -30,16 +32,18 @@ if TYPE_CHECKING:
 ASSETS = [
     markets,
     market_contexts,
+    funding_rates,
     live_candles,
     *(candle_history(interval) for interval in Interval),
     confidence_scores,
     latest_metrics,
     system_health,
 ]
-CHECKS = [vital_signs, ledger_holds, candles_contract, metrics_contract]
+CHECKS = [vital_signs, ledger_holds, funding_is_fresh, candles_contract, metrics_contract]
 JOBS: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [
     jobs.collect,
     jobs.refresh_markets,
+    jobs.refresh_funding,
     jobs.health,
     jobs.contracts,
     jobs.backfill_candles,
@@ -49,6 +53,7 @@ JOBS: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [
 SCHEDULES = [
     schedules.collect_each_minute,
     schedules.refresh_markets_hourly,
+    schedules.refresh_funding_hourly,
     schedules.health_each_minute,
     schedules.contracts_hourly,
     schedules.seal_nightly,

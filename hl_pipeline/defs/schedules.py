@@ -50,6 +50,15 @@ refresh_markets_hourly = dg.ScheduleDefinition(
     default_status=dg.DefaultScheduleStatus.STOPPED,
 )
 
+refresh_funding_hourly = dg.ScheduleDefinition(
+    name="refresh_funding_hourly",
+    job=jobs.refresh_funding,
+    cron_schedule="4 * * * *",
+    description="Hourly, minutes after rates are paid on the full hour: most come within a second, a late one waits "
+    "for the next run.",
+    default_status=dg.DefaultScheduleStatus.STOPPED,
+)
+
 seal_nightly = dg.ScheduleDefinition(
     name="seal_nightly",
     job=seal_months,

@@ -63,3 +63,16 @@ class FundingRate(NamedTuple):
     time_ms: int
     rate: str
     premium: str | None
+
+
+class FundingProgress(NamedTuple):
+    """How far a market's funding is read: ``newest_ms`` is its newest stored instant, UTC, null before the first.
+
+    ``ended`` says that the market is delisted and its history was read to the end.
+    """
+
+    market_id: int
+    coin: str
+    is_delisted: bool
+    newest_ms: int | None
+    ended: bool

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from hl_pipeline.model.answer import CandleRequest, Receipt, RejectedRow
 from hl_pipeline.model.failure import PipelineError, RateLimited
 from hl_pipeline.model.interval import to_datetime
+from hl_pipeline.model.span import Span
 from hl_pipeline.storage.engine import Connection
 from hl_pipeline.storage.sql import query
 
@@ -17,20 +18,27 @@ def asked(
     asked_ms: int,
     *,
     request: CandleRequest | None = None,
+    coin: str | None = None,
+    span: Span | None = None,
     lane: str = "live",
     run_id: str | None = None,
     endpoint: str = "",
 ) -> int:
-    """Record that a request is about to be sent; the id orders answers by when they were asked for."""
+    """Record that a request is about to be sent; the id orders answers by when they were asked for.
+
+    ``coin`` and ``span`` (ms, half-open) describe a request that is not for candles.
+    """
+    if request is not None:
+        coin, span = request.series.coin, Span(request.start_ms, request.end_ms)
     row = connection.execute(
         query("fetch_asked"),
         {
             "endpoint": endpoint,
             "request_type": request_type,
-            "coin": request.series.coin if request else None,
+            "coin": coin,
             "interval": str(request.series.interval) if request else None,
-            "window_start": to_datetime(request.start_ms) if request else None,
-            "window_end": to_datetime(request.end_ms) if request else None,
+            "window_start": to_datetime(span.start_ms) if span else None,
+            "window_end": to_datetime(span.end_ms) if span else None,
             "lane": lane,
             "run_id": run_id,
             "asked_at": to_datetime(asked_ms),

@@ -1,0 +1,22 @@
+"""Funding is up to date: the newest rate of every listed market is young enough."""
+
+# no postponed annotations here: Dagster refuses a context whose type is a string
+import dagster as dg
+
+from hl_pipeline.defs.assets.funding_rates import funding_rates, judge_funding
+from hl_pipeline.defs.checks.vitals import result_of
+from hl_pipeline.defs.describe import said_plainly
+from hl_pipeline.runtime import Pipeline
+
+
+@dg.asset_check(
+    asset=funding_rates,
+    name="funding_is_fresh",
+    description="The newest funding rate of every listed, tracked perpetual market is at most two hours old; delisted "
+    "ones do not count. When it fails: run the `refresh_funding` job; its metadata names what failed or is unfinished.",
+)
+def funding_is_fresh(pipeline: dg.ResourceParam[Pipeline]) -> dg.AssetCheckResult:
+    """Compare the newest stored rate of each market with the clock."""
+    with said_plainly():
+        verdict = judge_funding(pipeline)
+    return result_of(dg.AssetCheckKey(funding_rates.key, "funding_is_fresh"), verdict)

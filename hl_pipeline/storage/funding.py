@@ -1,0 +1,51 @@
+"""Funding rates: how far each market's history is read, landing a page, and what is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+from hl_pipeline.model.interval import to_datetime
+from hl_pipeline.model.market import FundingProgress, FundingRate
+from hl_pipeline.storage.engine import Connection
+from hl_pipeline.storage.sql import query
+
+
+class FundingSummary(NamedTuple):
+    """What is stored of one market. ``missing`` rates lie between stored neighbours; ``newest_ms`` is UTC."""
+
+    coin: str
+    rates: int
+    newest_ms: int | None
+    missing: int
+
+
+def progress(connection: Connection, coins: Collection[str]) -> list[FundingProgress]:
+    """How far the funding of each tracked perpetual or builder market among ``coins`` is read, by coin."""
+    return [FundingProgress(*row) for row in connection.execute(query("funding_progress"), {"coins": list(coins)})]
+
+
+def insert(connection: Connection, market_id: int, rates: Sequence[FundingRate], *, fetch_id: int) -> int:
+    """Store rates of one market; returns how many were new. A time that is stored keeps its first rate."""
+    if not rates:
+        return 0
+    return connection.execute(
+        query("funding_insert"),
+        {
+            "market_id": market_id,
+            "fetch_id": fetch_id,
+            "times": [to_datetime(rate.time_ms) for rate in rates],
+            "rates": [rate.rate for rate in rates],
+            "premiums": [rate.premium for rate in rates],
+        },
+    ).rowcount
+
+
+def end(connection: Connection, market_id: int, asked_ms: int) -> None:
+    """Note that nothing follows the newest rate, if the market has been delisted for two hours at ``asked_ms``."""
+    connection.execute(query("funding_end"), {"market_id": market_id, "asked_at": to_datetime(asked_ms)})
+
+
+def summary(connection: Connection, coins: Collection[str]) -> list[FundingSummary]:
+    """What is stored of each tracked perpetual or builder market among ``coins``, by coin; reads every rate."""
+    return [FundingSummary(*row) for row in connection.execute(query("funding_summary"), {"coins": list(coins)})]

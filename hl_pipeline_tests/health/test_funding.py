@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import pytest
+
+from hl_pipeline.health.funding import on_funding
+from hl_pipeline.model.market import FundingProgress
+
+NOW = 1_772_452_820_000
+HOUR = 3_600_000
+
+
+def read(coin: str, newest_ms: int | None, *, is_delisted: bool = False) -> FundingProgress:
+    return FundingProgress(1, coin, is_delisted, newest_ms, False)
+
+
+@pytest.mark.parametrize(("age_ms", "passed"), [(0, True), (2 * HOUR, True), (2 * HOUR + 1, False)])
+def test_two_hours_are_fresh_and_a_millisecond_more_is_not(age_ms: int, passed: bool) -> None:
+    found = on_funding(NOW, [read("BTC", NOW), read("ETH", NOW - age_ms)])
+    assert found.passed is passed
+    assert "bound: newest rate at most 7200 s old" in found.sentence
+    assert ("Next: run the refresh_funding job" in found.sentence) is not passed
+
+
+def test_a_market_without_a_rate_is_behind() -> None:
+    found = on_funding(NOW, [read("BTC", NOW), read("ETH", None)])
+    assert not found.passed
+    assert "1 of 2 listed markets are behind" in found.sentence
+    assert ": ETH. Next:" in found.sentence
+
+
+def test_nothing_new_is_expected_of_delisted_markets() -> None:
+    assert on_funding(NOW, [read("BTC", NOW), read("OLD", 0, is_delisted=True)]).passed
+    assert on_funding(NOW, [read("OLD", None, is_delisted=True)]).sentence == "no listed perpetual market is tracked"
+
+
+def test_many_that_are_behind_are_counted_and_the_first_named() -> None:
+    found = on_funding(NOW, [read(f"C{number:02}", None) for number in range(30)])
+    assert "30 of 30" in found.sentence
+    assert "C09, …" in found.sentence
+    assert "C10" not in found.sentence
