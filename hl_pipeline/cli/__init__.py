@@ -12,6 +12,8 @@ settings_   ``hl config check`` and ``hl env``
 database    ``hl db start|stop|url`` and ``hl migrate``
 collect     ``hl collect``
 status      ``hl status``
+gaps        ``hl gaps``
+options     options that several commands share
 verify      ``hl verify``
 health      ``hl health``
 sandbox     ``hl sandbox``

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from hl_pipeline.cli.options import Names, judged_intervals
 from hl_pipeline.cli.screen import console, print_json, progress
 from hl_pipeline.collect.fill import FillReport, fill
 from hl_pipeline.collect.markets import MarketsReport, refresh_markets
@@ -24,18 +25,6 @@ class Wanted:
     coins: tuple[str, ...] | None
     intervals: tuple[Interval, ...] | None
     window: Span | None
-
-
-class _Names(click.ParamType):
-    """Names between commas."""
-
-    name = "A,B,…"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
-        names = tuple(part.strip() for part in value.split(","))
-        if "" in names:
-            self.fail(f"{value!r} must be names between single commas, such as BTC,ETH", param, ctx)
-        return names
 
 
 class _Window(click.ParamType):
@@ -59,8 +48,8 @@ def _instant(text: str) -> int:
 
 
 @click.command()
-@click.option("--coins", type=_Names(), help="Only these; all tracked markets by default.")
-@click.option("--intervals", type=_Names(), help="Only these of 1m,5m,15m,1h,4h,1d.")
+@click.option("--coins", type=Names(), help="Only these; all tracked markets by default.")
+@click.option("--intervals", type=Names(), help="Only these of 1m,5m,15m,1h,4h,1d.")
 @click.option("--window", type=_Window(), help="Ask now for all that is unsettled in it, even what waits its turn.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document at the end.")
 @click.pass_context
@@ -117,16 +106,7 @@ def run(pipeline: Pipeline, wanted: Wanted, *, quiet: bool) -> tuple[MarketsRepo
 def _judged(
     settings: Settings, coins: tuple[str, ...] | None, intervals: tuple[str, ...] | None, window: Span | None
 ) -> Wanted:
-    strange = set(coins or ()) - set(settings.markets)
-    if strange:
-        raise click.UsageError(
-            f"{', '.join(sorted(strange))} is not tracked; HL_MARKETS has {','.join(settings.markets)}"
-        )
-    untaken = set(intervals or ()) - {str(interval) for interval in settings.intervals}
-    if untaken:
-        taken = ",".join(map(str, settings.intervals))
-        raise click.UsageError(f"{', '.join(sorted(untaken))} is not collected; HL_INTERVALS has {taken}")
-    return Wanted(coins, None if intervals is None else tuple(map(Interval, intervals)), window)
+    return Wanted(coins, judged_intervals(settings, coins, intervals), window)
 
 
 def _document(markets: MarketsReport, report: FillReport) -> dict[str, Any]:

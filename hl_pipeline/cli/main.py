@@ -16,6 +16,7 @@ _HERE = "hl_pipeline.cli"
         "demo": Lazy(f"{_HERE}.demo.command", "demo", "See it work: a local exchange misbehaves, the pipeline heals."),
         "up": Lazy(f"{_HERE}.up", "up", "Run everything: Postgres, schedules and the Dagster UI."),
         "status": Lazy(f"{_HERE}.status", "status", "What is stored, how old it is, what is missing."),
+        "gaps": Lazy(f"{_HERE}.gaps", "gaps", "Every open gap, and for how long it can be recovered."),
         "collect": Lazy(f"{_HERE}.collect", "collect", "Fill every slot that is due, once, without Dagster."),
         "verify": Lazy(f"{_HERE}.verify", "verify", "Prove the coverage ledger against the stored candles."),
         "health": Lazy(f"{_HERE}.health", "health", "Is the pipeline well? Exit 0, 1 or 2."),

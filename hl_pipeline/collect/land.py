@@ -9,7 +9,8 @@ from hl_pipeline.model.failure import PipelineError
 from hl_pipeline.model.interval import Interval
 from hl_pipeline.model.ledger import LedgerChange, ProofPolicy, SlotsSeen, expire, fail, prove
 from hl_pipeline.model.span import Span
-from hl_pipeline.storage import candles, fetches, series
+from hl_pipeline.notify.alerts import slots_lost
+from hl_pipeline.storage import alerts, candles, coverage, fetches, series
 from hl_pipeline.storage.candles import Landed
 from hl_pipeline.storage.engine import Connection
 
@@ -58,10 +59,13 @@ def land_failure(
 
 
 def land_expiry(connection: Connection, series_id: int, now_ms: int) -> LedgerChange:
-    """Enter as lost what the exchange has forgotten."""
+    """Enter as lost what the exchange has forgotten, and raise the series' alert with it."""
     before = series.lock(connection, series_id)
     change = expire(before, now_ms)
     series.write(connection, before, change, None)
+    if change.lost:
+        in_all = coverage.lost_slots(connection, series_id)
+        alerts.raise_alert(connection, slots_lost(before.key, change.lost, in_all), now_ms)
     return change
 
 

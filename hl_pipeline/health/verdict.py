@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from hl_pipeline.model.interval import Interval
+from hl_pipeline.model.open_gap import DEADLINE_NEAR_MS, DEADLINE_URGENT_MS, recoverable, time_left
 from hl_pipeline.model.vitals import IntervalVitals, Vitals
 
 API_SLOW_MS = 5_000.0
@@ -156,6 +157,29 @@ def on_coverage(v: Vitals) -> Verdict:
     return Verdict("coverage_complete", status, _with_step(text, todo, status), numbers)
 
 
+def on_deadlines(v: Vitals) -> Verdict:
+    """No gap is about to be forgotten by the exchange. Under two hours is unhealthy."""
+    name, notice = "gaps_before_deadline", time_left(DEADLINE_NEAR_MS)
+    found = v.endangered
+    left_ms = DEADLINE_NEAR_MS if found is None else found.deadline_ms - v.now_ms
+    if found is None or left_ms >= DEADLINE_NEAR_MS:
+        text = f"no gap will be forgotten by the exchange within {notice}"
+        return Verdict(name, Status.HEALTHY, text, {"slots": 0})
+    status = Status.UNHEALTHY if left_ms < DEADLINE_URGENT_MS else Status.DEGRADED
+    text = (
+        f"the exchange forgets {found.slots:,} slots of open gaps within {notice} (bound 0); the first, "
+        f"of {found.coin} {found.interval}, is {recoverable(found.deadline_ms, v.now_ms)}"
+    )
+    todo = "run `hl collect` now, then `hl gaps`: it says of each why it is open"
+    numbers: dict[str, float | int | str | None] = {
+        "slots": found.slots,
+        "seconds_left": left_ms / 1000,
+        "coin": found.coin,
+        "interval": str(found.interval),
+    }
+    return Verdict(name, status, _with_step(text, todo, status), numbers)
+
+
 def on_contract(v: Vitals) -> Verdict:
     """Stored rows keep the candle contract: on the grid, ordered prices, trades where there is volume."""
     bad = v.rows_breaking_contract
@@ -168,7 +192,7 @@ def on_contract(v: Vitals) -> Verdict:
 def all_verdicts(v: Vitals) -> list[Verdict]:
     """Every verdict, in the order a person asks."""
     fresh = [on_freshness(v, row) for row in v.intervals.values()]
-    return [on_database(v), on_api(v), on_budget(v), *fresh, on_coverage(v), on_contract(v)]
+    return [on_database(v), on_api(v), on_budget(v), *fresh, on_coverage(v), on_deadlines(v), on_contract(v)]
 
 
 def _worst(*found: Status | None) -> Status:

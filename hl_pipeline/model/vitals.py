@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from hl_pipeline.model.interval import Interval
+from hl_pipeline.model.open_gap import EndangeredSlots
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class Vitals:
     """Numbers behind the report. Latencies in milliseconds, periods in seconds; the fetch figures cover 15 minutes.
 
     ``candles_estimated`` is the planner's figure for all months, ``candles_recent`` counts the last two days exactly.
+    ``endangered`` are the gap slots that the exchange forgets within twelve hours; null when there are none.
     """
 
     now_ms: int
@@ -55,3 +57,4 @@ class Vitals:
     budget_spent: int
     budget_refused_since_s: float | None
     intervals: Mapping[Interval, IntervalVitals] = field(default_factory=dict)
+    endangered: EndangeredSlots | None = None

@@ -48,6 +48,12 @@ def by_interval(connection: Connection, now_ms: int, settle_ms: int) -> list[Int
     return [IntervalCoverage(Interval(row[0]), *row[1:]) for row in rows]
 
 
+def lost_slots(connection: Connection, series_id: int) -> int:
+    """How many slots of one series are lost, in all."""
+    row = connection.execute(query("coverage_lost"), {"series_id": series_id}).fetchone()
+    return 0 if row is None else int(row[0])
+
+
 def strip(
     connection: Connection, key: SeriesKey, span: Span, now_ms: int, settle_ms: int, *, buckets: int = 60
 ) -> list[str]:

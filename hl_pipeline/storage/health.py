@@ -10,6 +10,7 @@ from psycopg.types.json import Jsonb
 
 from hl_pipeline.model.interval import Interval, to_datetime
 from hl_pipeline.model.vitals import IntervalVitals, Vitals
+from hl_pipeline.storage import gaps
 from hl_pipeline.storage.engine import Connection
 from hl_pipeline.storage.sql import query
 
@@ -53,6 +54,9 @@ def gather(
         budget_spent=budget[1],
         budget_refused_since_s=budget[2],
         intervals=_intervals(connection, moment, period_s, settle_s),
+        endangered=gaps.endangered(
+            connection, now_ms, settle_ms=round(settle_s * 1000), period_ms=round(period_s * 1000)
+        ),
     )
 
 
@@ -68,11 +72,11 @@ def _intervals(
     settle = {**moment, "settle": timedelta(seconds=settle_s)}
     grace = {**moment, "grace": timedelta(seconds=2 * period_s)}
     fresh = {row[0]: row[1:] for row in connection.execute(query("health_freshness"), moment)}
-    gaps = {row[0]: row[1:] for row in connection.execute(query("health_gaps"), grace)}
+    waits = {row[0]: row[1:] for row in connection.execute(query("health_gaps"), grace)}
     found: dict[Interval, IntervalVitals] = {}
     for interval, _, due, final, empty, lost, _ in connection.execute(query("coverage_by_interval"), settle):
         series, newest_close_ms, stalest, without_candle = fresh.get(interval, (0, None, None, 0))
-        overdue, waiting = gaps.get(interval, (0, 0))
+        overdue, waiting = waits.get(interval, (0, 0))
         found[Interval(interval)] = IntervalVitals(
             Interval(interval), series, newest_close_ms, stalest, without_candle,
             due, final, empty, lost, overdue, waiting,

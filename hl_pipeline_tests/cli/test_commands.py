@@ -26,14 +26,27 @@ def modules_after(*arguments: str) -> set[str]:
 
 def test_help_names_every_command_and_imports_none(run: Run) -> None:
     shown = run("--help").output
-    for name in ("demo", "up", "status", "collect", "verify", "health", "migrate", "db", "config", "env", "sandbox"):
+    for name in (
+        "demo",
+        "up",
+        "status",
+        "gaps",
+        "collect",
+        "verify",
+        "health",
+        "migrate",
+        "db",
+        "config",
+        "env",
+        "sandbox",
+    ):
         assert f"  {name} " in shown
     loaded = modules_after("--help")
     assert not {"dagster", "pandas", "psycopg", "httpx", "rich", "sqlalchemy"} & loaded
 
 
 @pytest.mark.parametrize(
-    "name", ["demo", "up", "status", "collect", "verify", "health", "migrate", "db", "config", "env", "sandbox"]
+    "name", ["demo", "up", "status", "gaps", "collect", "verify", "health", "migrate", "db", "config", "env", "sandbox"]
 )
 def test_every_command_explains_itself(run: Run, name: str) -> None:
     result = run(name, "--help")
@@ -112,6 +125,51 @@ def test_health_is_exit_0_when_fresh_1_six_hours_later_and_2_without_a_database(
 
 def test_health_imports_neither_dagster_nor_pandas(environ: dict[str, str]) -> None:
     assert not {"dagster", "pandas", "great_expectations"} & modules_after("health")
+
+
+def test_gaps_lists_what_is_missing_nearest_deadline_first_and_always_exits_0(
+    run: Run, environ: dict[str, str], exchange: RunningSandbox
+) -> None:
+    run("collect", "--intervals", "1h")
+    assert "No gap" in run("gaps", "--intervals", "1h").output
+    exchange.faults.add(Fault(FaultKind.HTML, coin="ETH"))
+    run("collect", "--intervals", "1d")
+    result = run("gaps")
+    assert result.exit_code == 0
+    assert "ETH" in result.output
+    assert "failed" in result.output
+    found = json.loads(run("gaps", "--coins", "ETH", "--intervals", "1d", "--json").output)
+    (gap,) = found["gaps"]
+    assert (gap["coin"], gap["interval"], gap["why"], gap["attempts"]) == ("ETH", "1d", "failed", 1)
+    assert gap["deadline_ms"] == gap["start_ms"] + 5000 * 86_400_000
+    assert gap["recoverable_for"]
+    assert gap["next_try_ms"] > found["now_ms"] - 60_000
+
+
+def test_gaps_counts_young_slots_in_one_line_and_lists_them_on_request(
+    run: Run, environ: dict[str, str], database: Database
+) -> None:
+    run("collect")
+    with database.connection() as connection:
+        connection.execute(
+            "insert into hl.gap (series_id, slots, reason, next_try, deadline)"
+            " select series_id, tstzrange(known_until - step, known_until), 'provisional',"
+            " now() + interval '1 minute', now() + interval '2 days 4 hours 1 minute'"
+            " from hl.series where interval = '1h'"
+        )
+    short = run("gaps").output
+    assert "No gap" in short
+    assert "Too young to be trusted, or waiting for the next tick: 2 slots" in short
+    assert json.loads(run("gaps", "--json").output)["young"] == {"gaps": 2, "slots": 2}
+    full = run("gaps", "--all").output
+    assert full.count("2 d 4 h") == 2
+    assert "Slots missing: 2, gaps: 2" in full
+
+
+def test_gaps_refuses_a_coin_that_is_not_tracked(run: Run, environ: dict[str, str]) -> None:
+    result = run("gaps", "--coins", "DOGE")
+    assert result.exit_code == 2
+    assert "DOGE is not tracked" in result.stderr
 
 
 def test_collecting_again_changes_no_content(run: Run, environ: dict[str, str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dagster as dg
 
 from hl_pipeline.defs.listing import build
+from hl_pipeline.model.clock import ManualClock
 from hl_pipeline.model.failure import ExchangeUnavailable
 from hl_pipeline.runtime import Pipeline
 from hl_pipeline_tests.fakes import FakeExchange
@@ -60,3 +61,16 @@ def test_a_tick_of_which_nothing_came_fails(
 ) -> None:
     exchange.error = lambda _: ExchangeUnavailable("down")
     assert not collect(pipeline, instance).success
+
+
+def test_the_tick_says_how_many_slots_are_missing_and_how_long_they_can_be_had(
+    pipeline: Pipeline, instance: dg.DagsterInstance, exchange: FakeExchange, clock: ManualClock
+) -> None:
+    told = metadata(collect(pipeline, instance), "live_candles")
+    assert (told["gaps"], told["nearest deadline"]) == (0, "no gap is open")
+    exchange.error = lambda request: ExchangeUnavailable("down") if request.series.coin == "ETH" else None
+    clock.advance(4 * 3_600_000)
+    told = metadata(collect(pipeline, instance), "live_candles")
+    assert isinstance(told["gaps"], int)
+    assert told["gaps"] > 0
+    assert str(told["nearest deadline"]).startswith("recoverable for ")

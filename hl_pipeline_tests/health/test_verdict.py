@@ -9,9 +9,11 @@ from hl_pipeline.health import verdict
 from hl_pipeline.health.report import report, score_of, to_json
 from hl_pipeline.health.verdict import Status
 from hl_pipeline.model.interval import Interval
+from hl_pipeline.model.open_gap import EndangeredSlots
 from hl_pipeline.model.vitals import IntervalVitals, Vitals
 
 NOW_MS = 1_772_452_820_000
+HOUR_MS = 3_600_000
 MINUTE = IntervalVitals(Interval.M1, 6, NOW_MS - 20_000, "BTC", due=1000, final=990, empty=10)
 VITALS = Vitals(
     now_ms=NOW_MS, period_s=60.0, settle_s=10.0, markets=6, database_ms=2.0, candles_estimated=5000,
@@ -59,6 +61,24 @@ def test_each_bound_is_judged_from_both_sides(vitals: Vitals, name: str, status:
     found = next(v for v in verdict.all_verdicts(vitals) if v.name == name)
     assert found.status == status
     assert ("Next:" in found.sentence) or found.passed or vitals.fetches == 0
+
+
+@pytest.mark.parametrize(
+    ("left_ms", "status", "said"),
+    [
+        (12 * HOUR_MS, "healthy", "no gap will be forgotten"),
+        (12 * HOUR_MS - 1, "degraded", "recoverable for 11 h 59 min"),
+        (2 * HOUR_MS, "degraded", "recoverable for 2 h"),
+        (2 * HOUR_MS - 1, "unhealthy", "recoverable for 1 h 59 min"),
+        (0, "unhealthy", "no longer recoverable"),
+    ],
+)
+def test_a_gap_is_judged_by_the_time_that_is_left(left_ms: int, status: str, said: str) -> None:
+    gap = EndangeredSlots(7, NOW_MS + left_ms, "ETH", Interval.M1)
+    found = verdict.on_deadlines(replace(VITALS, endangered=gap))
+    assert found.status == status
+    assert said in found.sentence
+    assert found.passed or ("7 slots" in found.sentence and "Next:" in found.sentence)
 
 
 def test_a_report_names_what_it_could_not_measure() -> None:

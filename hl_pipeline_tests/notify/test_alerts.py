@@ -3,7 +3,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hl_pipeline.notify.alerts import failed_check, failed_run, fingerprint
+from hl_pipeline.model.candle import SeriesKey
+from hl_pipeline.model.interval import Interval
+from hl_pipeline.model.span import Span, SpanSet
+from hl_pipeline.notify.alerts import failed_check, failed_run, fingerprint, slots_lost
 
 
 @given(st.dictionaries(st.text(), st.text(), max_size=5), st.text())
@@ -29,3 +32,15 @@ def test_a_message_is_one_line_and_bounded() -> None:
     alert = failed_check("candles", "whole", "a\nb " + "x" * 2000, "do this")
     assert "\n" not in alert.summary
     assert len(alert.summary) < 600
+
+
+def test_losses_of_one_series_are_one_incident_and_say_how_many_where_and_what_next() -> None:
+    key = SeriesKey("BTC", Interval.M1)
+    first = slots_lost(key, SpanSet.single(0, 180_000), 3)
+    second = slots_lost(key, SpanSet.of([Span(240_000, 300_000), Span(600_000, 720_000)]), 6)
+    assert first.fingerprint == second.fingerprint
+    assert first.fingerprint != slots_lost(SeriesKey("BTC", Interval.M5), SpanSet.single(0, 300_000), 1).fingerprint
+    assert first.summary.startswith("BTC 1m: 3 slots lost between 1970-01-01 00:00 and 1970-01-01 00:03 UTC: ")
+    assert "3 slots lost between 1970-01-01 00:04 and 1970-01-01 00:12 UTC, in 2 pieces" in second.summary
+    assert second.summary.endswith("6 lost of this series in all")
+    assert second.next_step

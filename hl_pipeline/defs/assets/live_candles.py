@@ -11,11 +11,13 @@ from hl_pipeline.defs.assets.markets import adopt_markets, markets, record_marke
 from hl_pipeline.defs.describe import CANDLES, KINDS, OWNERS, columns, instant, said_plainly, table
 from hl_pipeline.defs.pictures import pictures
 from hl_pipeline.model.candle import SeriesKey
+from hl_pipeline.model.open_gap import OpenGap, recoverable
 from hl_pipeline.model.span import Span
 from hl_pipeline.runtime import Pipeline
 from hl_pipeline.storage import coverage, series
 from hl_pipeline.storage.coverage import IntervalCoverage
 from hl_pipeline.storage.engine import Connection
+from hl_pipeline.storage.gaps import open_gaps
 
 CANDLE_COLUMNS = {
     "coin": ("text", "the exchange's name of the market"),
@@ -53,9 +55,9 @@ def live_candles(context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[P
     """Newest candles of every tracked market at all six intervals, straight from the exchange (`hl.candles`).
 
     One tick asks for every slot the ledger says is due and proves what came. Fresh: the newest closed 1m candle is
-    at most interval + period + settle + 60 s old. When slots stay a **gap**, look at *failures*: a request that got
-    no answer is asked again by a later tick, without a hand. Running it twice changes nothing and costs almost no
-    weight.
+    at most interval + period + settle + 60 s old. *nearest deadline* says how long the missing slots can still
+    be had (`hl gaps` lists them). When slots stay a **gap**, look at *failures*: a request that got no answer is asked
+    again by a later tick, without a hand. Running it twice changes nothing and costs almost no weight.
     """
     with said_plainly():
         _adopt_if_new(context, pipeline)
@@ -64,14 +66,20 @@ def live_candles(context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[P
             now_ms = pipeline.clock.now_ms()
             settled = coverage.by_interval(connection, now_ms, pipeline.policy.proof.settle_ms)
             drawn = _drawn(connection, pipeline, now_ms)
+            gaps = open_gaps(
+                connection, now_ms, settle_ms=pipeline.policy.proof.settle_ms, period_ms=pipeline.period_ms
+            )
     for failure in report.failures:
         context.log.warning("%s", failure)
+    if report.lost:
+        context.log.error("%d slots are lost: the exchange forgot them first; see the alerts in hl status", report.lost)
     if report.failures and not report.landed:
         raise dg.Failure(
             f"all {len(report.failures)} requests failed, nothing was stored; the next tick asks again. "
             f"The first: {report.failures[0]}"
         )
-    return dg.MaterializeResult(metadata={**fill_metadata(report), **coverage_metadata(settled), **drawn})
+    told = {**fill_metadata(report), **coverage_metadata(settled), **gap_metadata(gaps, now_ms)}
+    return dg.MaterializeResult(metadata={**told, **drawn})
 
 
 def fill_metadata(report: FillReport) -> dict[str, dg.MetadataValue | int | str]:
@@ -113,6 +121,15 @@ def coverage_metadata(settled: list[IntervalCoverage]) -> dict[str, dg.MetadataV
         "coverage %": round(100 * (1 - gap / due), 4) if due else 100.0,
         "newest closed candle": instant(settled[0].newest_close_ms if settled else None),
         "dagster/row_count": sum(found.final for found in settled),
+    }
+
+
+def gap_metadata(gaps: list[OpenGap], now_ms: int) -> dict[str, int | str]:
+    """How many slots are missing, those too young to be trusted apart, and how long the first can still be had."""
+    missing = [gap for gap in gaps if not gap.is_young]
+    return {
+        "gaps": sum(gap.slots for gap in missing),
+        "nearest deadline": recoverable(missing[0].deadline_ms, now_ms) if missing else "no gap is open",
     }
 
 

@@ -21,15 +21,18 @@ _MARKETS = {
     "api_answers": "The exchange answers: at most 5 % of the requests of the last 15 minutes failed, and 99 % "
     "took under 5 s. When it fails: read the newest errors in `hl.fetch`.",
     "budget_has_room": "The weight budget lets requests through: at most 97 % of a minute's weight spent, nothing "
-    "refused for over two minutes, no 429 in five. When it fails: let the back-fill end, or lower `HL_WEIGHT_PER_MINUTE`.",
+    "refused for over two minutes, no 429 in five. When it fails: let the back-fill end, or lower "
+    "`HL_WEIGHT_PER_MINUTE`.",
 }
 _CANDLES = {
     "database_answers": "Postgres answers within 250 ms; says how many candles it holds. When it fails: look for long "
     "statements in `pg_stat_activity`, a full disk, a machine that swaps.",
     "coverage_complete": "Every due slot is final, proven empty, or waiting for its next try: none lost, none overdue. "
     "When it fails: run the `collect` job; lost slots only come back from an archive.",
-    "rows_keep_contract": "Every candle of the last two days keeps the contract: on its grid, low <= open, close <= high, "
-    "volume only with trades. When it fails: read the rows with `sql/queries/health_contract.sql`.",
+    "gaps_before_deadline": "No gap is about to be forgotten by the exchange: the oldest slot of each is recoverable "
+    "for 12 h or more; under 2 h is an error. When it fails: run the `collect` job; `hl gaps` says why each is open.",
+    "rows_keep_contract": "Every candle of the last two days keeps the contract: on its grid, low <= open, close <= "
+    "high, volume only with trades. When it fails: read the rows with `sql/queries/health_contract.sql`.",
     **{
         f"fresh_{interval}": f"The newest closed {interval} candle of every listed market is at most interval + period "
         "+ settle + 60 s old (1m: five minutes with up to 50 markets). When it fails: does the `collect` schedule "
