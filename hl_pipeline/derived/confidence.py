@@ -136,13 +136,14 @@ def _provenance(i: SeriesInputs) -> _Found:
 
 
 def _stability(i: SeriesInputs) -> _Found:
-    if i.oddities is None or i.present <= 0:
+    if i.oddities is None:
         return None, {}, "too few candles to tell an oddity"
-    share = i.oddities / i.present
+    # a share of the slots due, not of the candles held: losing the last candle must not excuse its oddity
+    share = i.oddities / max(i.expected, i.present, 1)
     return (
         ramp(share, 0.0, 0.02),
         {"oddities": i.oddities, "share": share},
-        f"{i.oddities} of {i.present} candles look odd",
+        f"{i.oddities} of {max(i.expected, i.present)} candles look odd",
     )
 
 

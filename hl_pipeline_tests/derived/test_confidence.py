@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hl_pipeline.derived.confidence import WEIGHTS, combine, grade_of, ramp, score
@@ -45,6 +45,8 @@ def test_a_score_lies_between_zero_and_one(given_inputs: SeriesInputs) -> None:
 
 
 @given(inputs())
+@example(replace(CLEAN, expected=17, present=1, empty=14, longest_missing=0, newest_closed_age_s=None, received=0,
+                 parents_compared=0, mark_distance=None, grades={"final": 1}, oddities=1))  # fmt: skip
 def test_removing_a_candle_never_raises_the_score(before: SeriesInputs) -> None:
     kept = before.present - 1
     after = replace(before, present=kept, grades={"final": kept}, longest_missing=before.longest_missing + 1)
