@@ -126,7 +126,9 @@ def _agreement(i: SeriesInputs) -> _Found:
 def _provenance(i: SeriesInputs) -> _Found:
     slots = sum(i.grades.values()) + i.empty
     if not slots:
-        return None, {}, "no slot of the window is stored"
+        if i.expected <= 0:
+            return None, {}, "no closed slot is due in the window yet"
+        return 0.0, {"mean_grade": 0.0, "revised_share": None}, "no slot of the window is stored"
     worth = sum(SOURCE_GRADES[name] * count for name, count in i.grades.items()) + SOURCE_GRADES["empty"] * i.empty
     mean = worth / max(slots, i.expected)
     revised = 0.0 if i.revised is None else i.revised / slots
