@@ -82,9 +82,12 @@ def open_database(settings: Settings, *, application_name: str = "hl_pipeline") 
 
 @contextmanager
 def open_pipeline(
-    settings: Settings, *, database: Database | None = None, clock: Clock | None = None
+    settings: Settings, *, database: Database | None = None, clock: Clock | None = None, only_looks: bool = False
 ) -> Iterator[Pipeline]:
     """The pipeline on its database and exchange, closed at the end.
+
+    Who ``only_looks`` leaves the weight budget at the size that the collecting
+    processes gave it.
 
     Raises:
         DatabaseUnavailable: no database is running or reachable.
@@ -98,7 +101,7 @@ def open_pipeline(
             check_schema(connection)
             claim_venue(connection, settings.venue)
         budget = PostgresBudget(database, key=f"{settings.venue}-info", max_weight=budget_weight(settings))
-        budget.ensure()
+        budget.ensure(resize=not only_looks)
         with HyperliquidRest(
             settings.endpoint,
             budget=budget,

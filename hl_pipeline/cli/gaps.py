@@ -51,7 +51,7 @@ def read(
         DatabaseUnavailable: it is not running.
         SchemaMismatch: it must be migrated first.
     """
-    with open_pipeline(settings) as pipeline, pipeline.database.connection() as connection:
+    with open_pipeline(settings, only_looks=True) as pipeline, pipeline.database.connection() as connection:
         now_ms = pipeline.clock.now_ms()
         return now_ms, open_gaps(
             connection,

@@ -46,7 +46,7 @@ def examine(settings: Settings) -> Report:
     Raises:
         PipelineError: the database does not answer, or is not of this version.
     """
-    with open_pipeline(settings) as pipeline, pipeline.database.connection() as connection:
+    with open_pipeline(settings, only_looks=True) as pipeline, pipeline.database.connection() as connection:
         return report(gather(connection, pipeline.clock.now_ms(), pipeline.period_ms / 1000, settings.settle_seconds))
 
 

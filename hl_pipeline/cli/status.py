@@ -50,7 +50,7 @@ def read(settings: Settings) -> Status:
         DatabaseUnavailable: it is not running.
         SchemaMismatch: it must be migrated first.
     """
-    with open_pipeline(settings) as pipeline:
+    with open_pipeline(settings, only_looks=True) as pipeline:
         now_ms = pipeline.clock.now_ms()
         with pipeline.database.connection() as connection:
             intervals = coverage.by_interval(connection, now_ms, pipeline.policy.proof.settle_ms)

@@ -54,7 +54,7 @@ def prove(settings: Settings) -> Proof:
         DatabaseUnavailable: it is not running.
         SchemaMismatch: it must be migrated first.
     """
-    with open_pipeline(settings) as pipeline:
+    with open_pipeline(settings, only_looks=True) as pipeline:
         now_ms = pipeline.clock.now_ms()
         with pipeline.database.connection() as connection:
             return Proof(

@@ -61,14 +61,15 @@ class PostgresBudget:
         self._clock = clock
         self._name = uuid.uuid4().hex
 
-    def ensure(self) -> None:
-        """Set the key up, or give it this object's size.
+    def ensure(self, *, resize: bool = True) -> None:
+        """Set the key up, or give it this object's size unless ``resize`` is false.
 
         Raises:
             DatabaseUnavailable: Postgres cannot be reached.
         """
         with self._database.autocommit() as connection:
-            connection.execute(query("budget_ensure"), {"key": self._key, "max_weight": self._max_weight})
+            values = {"key": self._key, "max_weight": self._max_weight, "resize": resize}
+            connection.execute(query("budget_ensure"), values)
 
     def reserve(self, weight: int, *, lane: str) -> Reservation:
         """Set ``weight`` aside for a request of ``lane`` (a ``Lane`` or its value).

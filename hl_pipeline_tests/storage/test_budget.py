@@ -35,6 +35,17 @@ def spends(database: Database) -> list[tuple[Any, ...]]:
         return connection.execute("select weight, settled from hl.rate_limit_spend order by spend_id").fetchall()
 
 
+def test_who_only_looks_does_not_resize_the_budget(database: Database) -> None:
+    PostgresBudget(database, "k", 1164).ensure()
+    onlooker = PostgresBudget(database, "k", 50)
+    onlooker.ensure(resize=False)
+    with database.connection() as connection:
+        assert onlooker.state(connection).max_weight == 1164
+    onlooker.ensure()
+    with database.connection() as connection:
+        assert onlooker.state(connection).max_weight == 50
+
+
 def test_weight_is_granted_until_the_window_is_full(database: Database) -> None:
     budget, _ = make(database)
     assert budget.reserve(60, lane="live").remaining == 40
