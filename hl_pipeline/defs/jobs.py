@@ -6,14 +6,13 @@ import dagster as dg
 
 from hl_pipeline.defs.assets.candle_history import asset_name
 from hl_pipeline.defs.assets.confidence import confidence_scores
+from hl_pipeline.defs.assets.data_contracts import data_contracts
 from hl_pipeline.defs.assets.funding_rates import funding_rates
 from hl_pipeline.defs.assets.latest_metrics import latest_metrics
 from hl_pipeline.defs.assets.live_candles import live_candles
 from hl_pipeline.defs.assets.markets import market_contexts, markets
 from hl_pipeline.defs.assets.system_health import system_health
-from hl_pipeline.defs.checks.contracts import candles_contract, metrics_contract
 from hl_pipeline.defs.checks.funding import funding_is_fresh
-from hl_pipeline.defs.checks.ledger import ledger_holds
 from hl_pipeline.defs.checks.vitals import vital_signs
 from hl_pipeline.model.interval import Interval
 
@@ -68,6 +67,6 @@ health = dg.define_asset_job(
 
 contracts = dg.define_asset_job(
     "contracts",
-    selection=dg.AssetSelection.checks(ledger_holds, candles_contract, metrics_contract),
-    description="The thorough checks: the ledger against every candle, and the Great Expectations suite.",
+    selection=dg.AssetSelection.assets(data_contracts),
+    description="The thorough checks: the ledger against every candle, and the Great Expectations suites.",
 )

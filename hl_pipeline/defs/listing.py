@@ -9,6 +9,7 @@ import dagster as dg
 from hl_pipeline.defs import jobs, schedules
 from hl_pipeline.defs.assets.candle_history import candle_history
 from hl_pipeline.defs.assets.confidence import confidence_scores
+from hl_pipeline.defs.assets.data_contracts import data_contracts
 from hl_pipeline.defs.assets.funding_rates import funding_rates
 from hl_pipeline.defs.assets.latest_metrics import latest_metrics
 from hl_pipeline.defs.assets.live_candles import live_candles
@@ -38,6 +39,7 @@ ASSETS = [
     confidence_scores,
     latest_metrics,
     system_health,
+    data_contracts,
 ]
 CHECKS = [vital_signs, ledger_holds, funding_is_fresh, candles_contract, metrics_contract]
 JOBS: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [

@@ -46,6 +46,22 @@ def final_candles(connection: Connection, coin: str, interval: Interval) -> list
     return [Candle(*row) for row in rows]
 
 
+class StoredTotals(NamedTuple):
+    """How many candles are stored, how many of them final, in how many series; and how many revisions."""
+
+    candles: int
+    final: int
+    series: int
+    revisions: int
+
+
+def stored_totals(connection: Connection) -> StoredTotals:
+    """Counts every stored row: a full scan, meant for once an hour."""
+    row = connection.execute(query("stored_totals")).fetchone()
+    assert row is not None  # noqa: S101  # aggregates give one row
+    return StoredTotals(*row)
+
+
 def volumes_shown(connection: Connection, coin: str, interval: Interval, open_ms: int) -> list[str]:
     """The volumes one candle has had, oldest first; the last is the present one. Empty if it is not stored."""
     key = {"coin": coin, "interval": str(interval), "open_time": to_datetime(open_ms)}

@@ -31,7 +31,7 @@ def play_once(home: Path) -> subprocess.CompletedProcess[str]:
 def test_the_demo_keeps_its_promises_and_does_so_again_on_what_is_there(home: Path) -> None:
     first = play_once(home)
     assert first.returncode == 0, first.stdout[-3000:] + first.stderr[-2000:]
-    assert "All 12 held." in first.stdout
+    assert "All 13 held." in first.stdout
     assert "10 of 10 slots filled" in first.stdout
     assert "failed  coverage_complete" in first.stdout
     assert "passed  coverage_complete" in first.stdout
@@ -39,7 +39,7 @@ def test_the_demo_keeps_its_promises_and_does_so_again_on_what_is_there(home: Pa
     second = play_once(home)
     assert second.returncode == 0, second.stdout[-3000:] + second.stderr[-2000:]
     assert "applied V0001" not in second.stdout
-    assert "All 12 held." in second.stdout
+    assert "All 13 held." in second.stdout
 
 
 def test_one_broken_promise_is_shown_as_broken(capsys: pytest.CaptureFixture[str]) -> None:

@@ -73,15 +73,15 @@ def test_the_contract_suites_pass_on_what_was_collected_and_say_how_much(
     run_job("collect", pipeline=pipeline, instance=instance)
     outcome = run_job("contracts", pipeline=pipeline, instance=instance)
     checks = {check.name: check for check in outcome.checks}
-    assert checks["live_candles/candles_contract"].passed
-    assert "rows keep all 10 rules" in checks["live_candles/candles_contract"].description
-    assert checks["latest_metrics/metrics_contract"].passed
+    assert checks["data_contracts/candles_contract"].passed
+    assert "rows keep all 10 rules" in checks["data_contracts/candles_contract"].description
+    assert checks["data_contracts/metrics_contract"].passed
 
 
 def test_the_contract_suites_do_not_pass_without_a_row(pipeline: Pipeline, instance: DagsterInstance) -> None:
     outcome = run_job("contracts", pipeline=pipeline, instance=instance)
     assert not outcome.success
-    assert [check.name for check in outcome.checks] == ["live_candles/ledger_holds"]
+    assert [check.name for check in outcome.checks] == ["data_contracts/ledger_holds"]
 
 
 @pytest.mark.parametrize("tamper", [False, True])
@@ -94,7 +94,7 @@ def test_the_ledger_check_finds_a_row_that_somebody_removed(
             connection.execute(b"delete from hl.candle where open_time = '2026-01-05 00:00:00+00' and finality = 'f'")
     outcome = run_job("contracts", pipeline=pipeline, instance=instance)
     assert outcome.success, outcome.failure
-    ledger = next(check for check in outcome.checks if check.name == "live_candles/ledger_holds")
+    ledger = next(check for check in outcome.checks if check.name == "data_contracts/ledger_holds")
     assert ledger.passed is not tamper
     if tamper:
         assert "final in the ledger, but no final candle row" in ledger.description

@@ -22,10 +22,10 @@ from hl_pipeline.storage.overview import volumes_shown
 if TYPE_CHECKING:
     from hl_pipeline.defs.launch import RunOutcome
 
-COLLECT, MARKETS, CHECKS = "collect", "refresh_markets", "health"
+COLLECT, MARKETS, CHECKS, CONTRACTS = "collect", "refresh_markets", "health", "contracts"
 COVERAGE_CHECK = "coverage_complete"
-#: These report refusals of the last fifteen minutes, and are right to.
-REMEMBERING_CHECKS = {"api_answers", "budget_has_room"}
+#: Judges how fast the exchange answers, which on a busy machine is not what is shown here.
+LATENCY_CHECK = "api_answers"
 LATE_SLOTS = 10
 REFUSALS = 4
 LATE_COIN, REVISED_COIN = "BTC", "ETH"
@@ -100,14 +100,13 @@ class Play:
         still = self._failed_checks()
         for name in sorted(self.failed_checks - still):
             self.screen.print(f"     [green]passed[/green]  {name}")
-        healed = COVERAGE_CHECK not in still and still <= REMEMBERING_CHECKS
-        remembering = f"; {len(still)} others count the 429s for fifteen minutes yet" if still else ""
         self._hold(
             "P4",
-            "the check passes once the slots are there",
-            healed,
-            f"{COVERAGE_CHECK} {'passed' if COVERAGE_CHECK not in still else 'still fails'}{remembering}",
+            "the checks pass once the slots are there",
+            still <= {LATENCY_CHECK},
+            f"still failing: {', '.join(sorted(still))}" if still else f"all pass, {COVERAGE_CHECK} among them",
         )
+        self._examine()
 
     def _arrange(self) -> None:
         stage = self.stage
@@ -177,6 +176,16 @@ class Play:
                 f"     [red]failed[/red]  {_name(check.name)}: {check.description.split('. Next:')[0].strip()}"
             )
         return {_name(check.name) for check in failed}
+
+    def _examine(self) -> None:
+        """The thorough checks: the ledger against every candle, the Great Expectations suites over rows and metrics."""
+        outcome = self.stage.run(CONTRACTS)
+        _require(outcome)
+        told = [f"{_name(check.name)}: {check.description.split('. Next:')[0]}" for check in outcome.checks]
+        for line in told:
+            self._say(line)
+        passed = sum(check.passed for check in outcome.checks)
+        self._hold("P7", "what is stored keeps its contract", passed == len(told) > 0, f"{passed} of {len(told)} pass")
 
     def _hold(self, number: str, text: str, held: bool, evidence: str) -> None:
         self.healed.append(Promise(number, text, held, evidence))

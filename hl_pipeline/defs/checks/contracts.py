@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, LiteralString
 
 import dagster as dg
 
-from hl_pipeline.defs.assets.latest_metrics import latest_metrics
-from hl_pipeline.defs.assets.live_candles import live_candles
+from hl_pipeline.defs.assets.data_contracts import data_contracts
 from hl_pipeline.defs.describe import NEXT_STEP, said_plainly, table
 from hl_pipeline.model.interval import to_datetime
 from hl_pipeline.runtime import Pipeline
@@ -27,7 +26,7 @@ STEP = "read the samples, then the fetches these rows came from (fetch_id in hl.
 
 
 @dg.asset_check(
-    asset=live_candles,
+    asset=data_contracts,
     name="candles_contract",
     description="A Great Expectations suite over the candles of the last day (at least 60 of each series): known "
     "interval, on the grid, one row a slot, positive ordered prices, volume only with trades, no jump by half. When "
@@ -42,7 +41,7 @@ def candles_contract(pipeline: dg.ResourceParam[Pipeline]) -> dg.AssetCheckResul
 
 
 @dg.asset_check(
-    asset=latest_metrics,
+    asset=data_contracts,
     name="metrics_contract",
     description="A Great Expectations suite over the latest metrics: one row a market and metric, a value in each, "
     "only funding and change may be negative, confidence between 0 and 1. When it fails: refresh the view with the "

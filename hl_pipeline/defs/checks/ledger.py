@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
-from hl_pipeline.defs.assets.live_candles import live_candles
+from hl_pipeline.defs.assets.data_contracts import data_contracts
 from hl_pipeline.defs.describe import NEXT_STEP, said_plainly, table
 from hl_pipeline.runtime import Pipeline
 from hl_pipeline.storage import series
@@ -13,7 +13,7 @@ SHOWN = 20
 
 
 @dg.asset_check(
-    asset=live_candles,
+    asset=data_contracts,
     name="ledger_holds",
     description="Every slot the ledger speaks of is exactly one of final, empty, lost or gap, and its final slots are "
     "the final candle rows. When it fails: stop the schedules and run `hl verify`; somebody wrote past the pipeline.",
