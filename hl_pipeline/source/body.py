@@ -28,13 +28,13 @@ def read_body(chunks: Iterable[bytes], encoding: str, max_bytes: int) -> bytes:
         try:
             part = unpacker.decompress(chunk, max_bytes - size + 1)
         except zlib.error as error:
-            raise BadAnswer(f"the body says gzip and is not: {error}; it is asked again") from error
+            raise BadAnswer(f"the body says gzip and is not: {error}; asking again may help") from error
         size += len(part)
         if size > max_bytes or unpacker.unconsumed_tail:
             raise _too_large(max_bytes)
         parts.append(part)
     if not unpacker.eof:
-        raise ExchangeUnavailable(f"the packed body broke off after {size} bytes; it is asked again")
+        raise ExchangeUnavailable(f"the packed body broke off after {size} bytes; asking again may help")
     return b"".join(parts)
 
 

@@ -85,16 +85,16 @@ class InfoService:
                 return self._read(response)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise Unserved(
-                f"{self.url} cannot be reached for {name} ({type(error).__name__}: {error}); it is asked again"
+                f"{self.url} cannot be reached for {name} ({type(error).__name__}: {error}); asking again may help"
             ) from error
         except httpx.TimeoutException as error:
             raise ExchangeUnavailable(
                 f"{self.url} did not finish {name} within {self._deadline_s:g} s ({type(error).__name__}); "
-                "it is asked again"
+                "asking again may help"
             ) from error
         except httpx.HTTPError as error:
             raise ExchangeUnavailable(
-                f"{self.url} broke off {name} ({type(error).__name__}: {error}); it is asked again"
+                f"{self.url} broke off {name} ({type(error).__name__}: {error}); asking again may help"
             ) from error
 
     def _read(self, response: httpx.Response) -> bytes:
@@ -120,18 +120,18 @@ class InfoService:
         said = f"{self.url} answered {status} to {name}, starting {self._excerpt(response)!r}"
         pause = retry_after_seconds(response.headers.get("Retry-After"))
         if status == _TOO_MANY:
-            return RateLimited(f"{said}: too much weight from this address; it is asked again later", retry_after=pause)
+            return RateLimited(f"{said}: too much weight from this address; ask again later", retry_after=pause)
         if status == _SERVER_ERROR and payload["type"] == "candleSnapshot":
             return Ambiguous(
                 f"{said}: either it is overloaded or it does not know the coin; compare the coin with the markets",
                 retry_after=pause,
             )
         if status >= _SERVER_ERROR or status in _PASSING:
-            return Unserved(f"{said}: it is asked again", retry_after=pause)
+            return Unserved(f"{said}: asking again may help", retry_after=pause)
         if status == _UNPROCESSABLE:
             return RequestRefused(f"{said}: it refuses the form of the request; look at the values asked for")
         if status in _REDIRECTS:
             return RequestRefused(f"{said}: redirects are not followed; set the endpoint to its final address")
         if status in _REFUSALS:
             return RequestRefused(f"{said}: asking again gives the same; look at the endpoint's address")
-        return BadAnswer(f"{said}: only 200 carries an answer; it is asked again")
+        return BadAnswer(f"{said}: only 200 carries an answer; asking again may help")

@@ -234,7 +234,7 @@ def test_a_500_on_candles_is_tried_once_more_and_names_both_causes() -> None:
 def test_a_500_elsewhere_is_plain_overload() -> None:
     with (
         bench(answer(b"null", "500 Internal Server Error")) as b,
-        pytest.raises(ExchangeUnavailable, match="asked again"),
+        pytest.raises(ExchangeUnavailable, match="asking again"),
     ):
         b.client.exchange_time_ms()
     assert len(b.server.requests) == 4

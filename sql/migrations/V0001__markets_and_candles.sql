@@ -88,7 +88,6 @@ create table hl.series (
     emits_quiet_rows boolean not null default false,
     last_asked_at timestamptz,
     reread_at timestamptz[] not null default '{}',
-    epoch bigint not null default 0,
     unique (market_id, interval)
 );
 comment on column hl.series.tracked_from is 'open time of the oldest slot reachable when tracking began';
