@@ -1,10 +1,11 @@
-"""How a fault changes candle rows: hides them, halves them, or breaks one."""
+"""How a fault changes candle rows: hides them, changes their numbers, or breaks one."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from hl_pipeline.sandbox.faults import SLOT_KINDS, Fault, FaultKind
@@ -13,18 +14,28 @@ from hl_pipeline.sandbox.wire import Row
 WireCandle = dict[str, Any]
 
 
-def apply(faults: list[Fault], rows: list[Row], now_ms: int) -> list[Row]:
-    """The rows of an answer as these faults leave them."""
+def apply(faults: list[Fault], rows: list[Row], now_ms: int, true_row: Callable[[int], Row | None]) -> list[Row]:
+    """The rows of an answer as these faults leave them; ``true_row`` gives the closed candle of an open time."""
     for fault in faults:
-        rows = _on_slots(fault, rows, now_ms) if fault.kind in SLOT_KINDS else _on_one_row(fault, rows)
+        rows = _on_slots(fault, rows, now_ms, true_row) if fault.kind in SLOT_KINDS else _on_one_row(fault, rows)
     return rows
 
 
-def _on_slots(fault: Fault, rows: list[Row], now_ms: int) -> list[Row]:
+def _on_slots(fault: Fault, rows: list[Row], now_ms: int, true_row: Callable[[int], Row | None]) -> list[Row]:
     slots = frozenset(fault.opens_ms)
-    if fault.kind is FaultKind.REVISED:
-        return [_changed(row, _halve) if _is_hit(row, slots) and _is_closed(row, now_ms) else row for row in rows]
-    return [row for row in rows if not _is_hit(row, slots)]
+    if fault.kind in (FaultKind.LATE, FaultKind.VANISHED):
+        return [row for row in rows if not _is_hit(row, slots)]
+    change = _change(fault, true_row)
+    return [_changed(row, change) if _is_hit(row, slots) and _is_closed(row, now_ms) else row for row in rows]
+
+
+def _change(fault: Fault, true_row: Callable[[int], Row | None]) -> Callable[[WireCandle], None]:
+    if fault.kind is FaultKind.SHIFTED:
+        return partial(_shift, fault.amount)
+    if fault.kind is FaultKind.FROZEN:
+        kept = true_row(fault.opens_ms[0])
+        return partial(_repeat, json.loads(kept.text) if kept else {})
+    return _halve
 
 
 def _is_hit(row: Row, slots: frozenset[int]) -> bool:
@@ -58,6 +69,17 @@ def _changed(row: Row, change: Callable[[WireCandle], None]) -> Row:
 def _halve(candle: WireCandle) -> None:
     candle["v"] = f"{Decimal(candle['v']) / 2:f}"
     candle["n"] = candle["n"] // 2 or min(candle["n"], 1)
+
+
+def _shift(ten_thousandths: int, candle: WireCandle) -> None:
+    for name in "ohlc":
+        price = Decimal(candle[name])
+        # on the price's own decimals, as if the market had traded there
+        candle[name] = f"{(price * (10_000 + ten_thousandths) / 10_000).quantize(price):f}"
+
+
+def _repeat(kept: WireCandle, candle: WireCandle) -> None:
+    candle.update({name: kept[name] for name in "ohlcvn" if name in kept})
 
 
 def _nan(candle: WireCandle) -> None:

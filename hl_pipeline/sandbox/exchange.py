@@ -20,7 +20,7 @@ from hl_pipeline.sandbox.faults import Decision, Fault, FaultKind, FaultPlan
 from hl_pipeline.sandbox.funding import funding_history
 from hl_pipeline.sandbox.limiter import LimiterMode, WeightLimiter
 from hl_pipeline.sandbox.request_log import LoggedRequest, RequestLog
-from hl_pipeline.sandbox.snapshot import Ask, candle_snapshot
+from hl_pipeline.sandbox.snapshot import Ask, candle_snapshot, true_row
 from hl_pipeline.sandbox.wire import Encoder, Row
 from hl_pipeline.sandbox.world import STEPS_MS, Manners, World
 
@@ -162,7 +162,7 @@ class Exchange:
         if decision.candles:
 
             def edit(rows: list[Row]) -> list[Row]:
-                return corrupt.apply(decision.candles, rows, now_ms)
+                return corrupt.apply(decision.candles, rows, now_ms, partial(true_row, self.world, ask))
 
             body, count = candle_snapshot(self.world, self.encoder, self.manners, ask, now_ms, edit)
             return Answer(200, body, rows=count)

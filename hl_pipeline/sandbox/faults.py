@@ -23,6 +23,8 @@ class FaultKind(StrEnum):
     LATE = "late"  # not published yet
     VANISHED = "vanished"  # published before, gone now
     REVISED = "revised"  # a closed candle still shows half its volume and trades
+    SHIFTED = "shifted"  # ten-thousandths by which all four prices of a closed candle are too high, or too low if < 0
+    FROZEN = "frozen"  # closed candles repeat the true numbers of the first of `opens_ms`
     # one bad row in a candle answer, or the rows of `opens_ms`
     NAN = "nan"
     UNDERSCORE = "underscore"
@@ -49,7 +51,7 @@ class FaultKind(StrEnum):
     STALE = "stale"  # ms the head lags behind
 
 
-SLOT_KINDS = frozenset({FaultKind.LATE, FaultKind.VANISHED, FaultKind.REVISED})
+SLOT_KINDS = frozenset({FaultKind.LATE, FaultKind.VANISHED, FaultKind.REVISED, FaultKind.SHIFTED, FaultKind.FROZEN})
 ROW_KINDS = frozenset(
     {
         FaultKind.NAN,
@@ -87,6 +89,10 @@ class Fault:
     def __post_init__(self) -> None:
         # plain words are welcome, unknown ones are not
         object.__setattr__(self, "kind", FaultKind(self.kind))
+        if self.kind is FaultKind.FROZEN and not self.opens_ms:
+            raise ValueError("opens_ms (): a frozen feed repeats the first slot named; name one at least")
+        if self.kind is FaultKind.SHIFTED and self.amount <= -10_000:
+            raise ValueError(f"amount {self.amount}: a shift keeps prices above 0; use more than -10000")
 
     def matches(self, request: str, coin: str, interval: str, now_ms: int) -> bool:
         """Whether the fault holds now for such a request."""

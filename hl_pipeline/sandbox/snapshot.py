@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from hl_pipeline.model.interval import WINDOW_SLOTS
 from hl_pipeline.sandbox.noise import stream_key
+from hl_pipeline.sandbox.truth import BLOCK_MS
 from hl_pipeline.sandbox.wire import Chunk, Encoder, Row, encode
 from hl_pipeline.sandbox.world import STEPS_MS, Manners, QuietMode, WindowMode, World
 
@@ -59,6 +60,13 @@ def candle_snapshot(
     rows = [row for chunk in chunks for row in _rows(chunk, first, closed_end)] + tail
     rows = edit(_published(world, manners, ask, rows, now_ms))
     return b"[" + b",".join(row.text for row in rows) + b"]", len(rows)
+
+
+def true_row(world: World, ask: Ask, open_ms: int) -> Row | None:
+    """The closed candle of the asked series that opens at ``open_ms``, or none outside the market's life."""
+    step = STEPS_MS[ask.interval]
+    columns = world.truth.block(ask.coin, step, open_ms // BLOCK_MS).between(open_ms, open_ms + step)
+    return next(iter(encode(world.truth.markets[ask.coin], ask.interval, columns)), None)
 
 
 def _open_rows(world: World, ask: Ask, now_ms: int) -> list[Row]:

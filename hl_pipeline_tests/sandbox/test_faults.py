@@ -62,6 +62,40 @@ def test_a_row_can_vanish_from_a_given_instant_on() -> None:
     assert hour_of(there) == truth
 
 
+def test_prices_can_be_off_until_they_are_put_right() -> None:
+    there = exchange()
+    truth = hour_of(there)
+    slots = (truth[3]["t"], truth[4]["t"])
+    there.faults.add(Fault(FaultKind.SHIFTED, "BTC", "1m", opens_ms=slots, until_ms=NOW + 1, amount=-500))
+    shifted = hour_of(there)
+    assert [i for i, row in enumerate(shifted) if row != truth[i]] == [3, 4]
+    for name in "ohlc":
+        assert Decimal(shifted[3][name]) == (Decimal(truth[3][name]) * 95 / 100).quantize(Decimal(truth[3][name]))
+    assert (shifted[3]["v"], shifted[3]["n"]) == (truth[3]["v"], truth[3]["n"])
+    advance(there, 1)
+    assert hour_of(there) == truth
+
+
+def test_a_frozen_feed_repeats_one_candle_whatever_part_of_it_is_asked_for() -> None:
+    there = exchange()
+    truth = hour_of(there)
+    opens = tuple(row["t"] for row in truth[10:20])
+    there.faults.add(Fault(FaultKind.FROZEN, "BTC", "1m", opens_ms=opens))
+    frozen = hour_of(there)
+    assert [i for i, row in enumerate(frozen) if row != truth[i]] == list(range(11, 20))
+    assert {tuple(row[name] for name in "ohlcvn") for row in frozen[10:20]} == {
+        tuple(truth[10][name] for name in "ohlcvn")
+    }
+    assert candles(there, "BTC", "1m", opens[5], opens[7]) == frozen[15:18]
+
+
+def test_a_fault_that_could_not_be_shown_is_refused() -> None:
+    with pytest.raises(ValueError, match="name one at least"):
+        Fault(FaultKind.FROZEN, "BTC", "1m")
+    with pytest.raises(ValueError, match="keeps prices above 0"):
+        Fault(FaultKind.SHIFTED, amount=-10_000)
+
+
 def test_a_burst_of_429_ends_after_its_count() -> None:
     there = exchange()
     there.faults.fail_next(FaultKind.RATE_LIMITED, 3)
