@@ -117,6 +117,7 @@ def open_pipeline(
                 policy=FillPolicy(
                     proof=ProofPolicy(settle_ms=int(settings.settle_seconds * 1000)),
                     concurrency=settings.concurrency,
+                    patience_ms=collect_period_ms(settings),
                 ),
             )
     finally:

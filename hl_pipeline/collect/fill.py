@@ -18,9 +18,9 @@ from hl_pipeline.collect.land import Landing, land_answer, land_expiry, land_fai
 from hl_pipeline.model.answer import CandleAnswer, CandleRequest
 from hl_pipeline.model.clock import Clock
 from hl_pipeline.model.failure import BudgetExhausted, DatabaseUnavailable, PipelineError
-from hl_pipeline.model.interval import Interval
+from hl_pipeline.model.interval import MINUTE_MS, Interval
 from hl_pipeline.model.ledger import ProofPolicy, SeriesState
-from hl_pipeline.model.plan import PlannedRequest, plan
+from hl_pipeline.model.plan import PlannedRequest, SlotsOf, answers_first, plan
 from hl_pipeline.model.span import Span
 from hl_pipeline.storage import candles, fetches, series
 from hl_pipeline.storage.candles import Partitions
@@ -40,16 +40,24 @@ class CandleSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FillPolicy:
-    """How to fill: when a read is trusted, how many requests at once, on whose weight."""
+    """How to fill: when a read is trusted, how many requests at once, on whose weight.
+
+    ``patience_ms``: for so long after its settling a 5m to 1d slot may wait for its 1m candles before it is asked for;
+    a tick's period is right, the slot is then fresh enough still.
+    """
 
     proof: ProofPolicy = field(default_factory=ProofPolicy)
     concurrency: int = 4
     lane: str = "live"
+    patience_ms: int = MINUTE_MS
 
 
 @dataclass(slots=True)
 class FillReport:
-    """What one fill did. Slots count candles' places; weight is what the exchange was asked to spend."""
+    """What one fill did. Slots count candles' places; weight is what the exchange was asked to spend.
+
+    ``derived`` slots were settled by their 1m candles, without a request of their own.
+    """
 
     planned: int = 0
     landed: int = 0
@@ -62,6 +70,7 @@ class FillReport:
     revised: int = 0
     settled_final: int = 0
     settled_empty: int = 0
+    derived: int = 0
     lost: int = 0
     failures: list[str] = field(default_factory=list)
     coins_failed: set[str] = field(default_factory=set)
@@ -78,9 +87,12 @@ class FillReport:
         step = answer.request.series.interval.milliseconds
         self.settled_final += landing.change.final.slots(step)
         self.settled_empty += landing.change.empty.slots(step)
+        self.derived += landing.derived
 
 
 Progress = Callable[[FillReport], None]
+#: Puts planned requests in the order in which they are sent, and may leave some for another time.
+Choice = Callable[[Sequence[PlannedRequest]], Sequence[PlannedRequest]]
 
 
 def fill(
@@ -92,27 +104,38 @@ def fill(
     coins: Collection[str] | None = None,
     intervals: Collection[Interval] | None = None,
     window: Span | None = None,
+    only: SlotsOf | None = None,
+    choose: Choice = list,
     run_id: str | None = None,
     on_progress: Progress | None = None,
 ) -> FillReport:
     """Ask for every due slot of the tracked series (or of the named ones) and store what comes.
 
-    ``window`` asks for everything unsettled in that span, whatever its next try.
+    ``window`` asks for everything unsettled in that span, whatever its next try;
+    ``only`` leaves the slots aside that are somebody else's affair, ``choose``
+    the requests that are for another time.
 
     Raises:
         DatabaseUnavailable: what was landed stays; run it again.
     """
     policy = policy or FillPolicy()
     now_ms = clock.now_ms()
-    with database.connection() as connection:
-        states = series.load(connection, coins=coins, intervals=intervals)
+
+    def load() -> list[SeriesState]:
+        with database.connection() as connection:
+            return series.load(connection, coins=coins, intervals=intervals)
+
+    states = load()
     report = FillReport()
     if _expire(database, states, now_ms, report):
-        with database.connection() as connection:
-            states = series.load(connection, coins=coins, intervals=intervals)
-    requests = plan(states, now_ms, policy.proof, window=window)
-    report.planned = len(requests)
-    _Filler(source, database, clock, policy, run_id, report, on_progress).run(requests)
+        states = load()
+    filler = _Filler(source, database, clock, policy, run_id, report, on_progress)
+    first = answers_first(states, window=window)
+    filler.run(choose(plan(first, now_ms, policy.proof, window=window, only=only)))
+    others = {state.series_id for state in states} - {state.series_id for state in first}
+    if plan((state for state in states if state.series_id in others), now_ms, policy.proof, only=only):
+        remaining = (state for state in load() if state.series_id in others)
+        filler.run(choose(plan(remaining, now_ms, policy.proof, patience_ms=policy.patience_ms, only=only)))
     if report.inserted >= ANALYZE_AFTER_ROWS:
         with database.autocommit() as connection:
             candles.analyze(connection)
@@ -158,8 +181,9 @@ class _Filler:
 
     def run(self, requests: Sequence[PlannedRequest]) -> None:
         """Work the requests off in their order; the first fatal error stops the rest and is raised."""
-        if not requests:
+        if not requests or self._stop.is_set():
             return
+        self.report.planned += len(requests)
         with ThreadPoolExecutor(min(self.policy.concurrency, len(requests)), "fill") as pool:
             futures = [pool.submit(self._one, request) for request in requests]
             try:

@@ -5,28 +5,46 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hl_pipeline.model.answer import CandleAnswer
-from hl_pipeline.model.failure import PipelineError
+from hl_pipeline.model.failure import ExchangeUnavailable, PipelineError
 from hl_pipeline.model.interval import Interval
-from hl_pipeline.model.ledger import LedgerChange, ProofPolicy, SlotsSeen, expire, fail, prove
-from hl_pipeline.model.span import Span
+from hl_pipeline.model.ledger import (
+    GapReason,
+    LedgerChange,
+    ProofPolicy,
+    SeriesState,
+    SlotsSeen,
+    expire,
+    fail,
+    prove,
+    settle,
+)
+from hl_pipeline.model.span import Span, SpanSet
 from hl_pipeline.notify.alerts import slots_lost
-from hl_pipeline.storage import alerts, candles, coverage, fetches, series
+from hl_pipeline.source.service import Ambiguous
+from hl_pipeline.storage import alerts, candles, coverage, derivation, fetches, series
 from hl_pipeline.storage.candles import Landed
 from hl_pipeline.storage.engine import Connection
 
 
 @dataclass(frozen=True, slots=True)
 class Landing:
-    """What one answer changed: in the candle table, and in the ledger."""
+    """What one answer changed: in the candle table, and in the ledger.
+
+    ``derived`` slots of larger intervals were settled by it.
+    """
 
     rows: Landed
     change: LedgerChange
+    derived: int = 0
 
 
 def land_answer(
     connection: Connection, series_id: int, fetch_id: int, answer: CandleAnswer, asked_ms: int, policy: ProofPolicy
 ) -> Landing:
-    """Store the answer and what it proves. ``connection`` is in a transaction; partitions exist."""
+    """Store the answer and what it proves, for its series and those derived from it.
+
+    ``connection`` is in a transaction; partitions exist.
+    """
     before = series.lock(connection, series_id)
     change = prove(before, slots_seen(answer, asked_ms), policy)
     rows = candles.land(
@@ -39,8 +57,38 @@ def land_answer(
         settle_ms=policy.settle_ms,
     )
     series.write(connection, before, change, asked_ms)
+    settled = _derive_upward(connection, answer, change.state, fetch_id, asked_ms, policy)
     fetches.landed(connection, fetch_id, answer.receipt, rows=len(answer.candles), rejected=answer.rejected)
-    return Landing(rows, change)
+    return Landing(rows, change, settled)
+
+
+def _derive_upward(
+    connection: Connection, answer: CandleAnswer, state: SeriesState, fetch_id: int, asked_ms: int, policy: ProofPolicy
+) -> int:
+    """Make the larger candles that 1m candles complete or change; how many slots that settled.
+
+    In the answer's own transaction, so that no crash leaves a parent that differs from its children.
+    """
+    span = _derivable(answer, state)
+    if span is None:
+        return 0
+    settled = 0
+    for parent in derivation.upward(connection, state.series_id, span, fetch_id, asked_ms, policy.settle_ms):
+        before = series.load_one(connection, parent.series_id)
+        change = settle(before, parent.final, parent.empty, asked_ms)
+        series.write(connection, before, change, None)
+        settled += change.final.slots(before.step_ms) + change.empty.slots(before.step_ms)
+    return settled
+
+
+def _derivable(answer: CandleAnswer, state: SeriesState) -> Span | None:
+    """What the answer may settle in other series (1m), or what it left open in its own though 1m may know it."""
+    asked = SpanSet.single(answer.request.start_ms, answer.request.end_ms)
+    if state.is_derived:
+        asked &= SpanSet.of(gap.span for gap in state.gaps)
+    elif state.key.interval is not Interval.M1:
+        return None
+    return Span(asked.spans[0].start_ms, asked.spans[-1].end_ms) if asked else None
 
 
 def land_failure(
@@ -54,8 +102,14 @@ def land_failure(
 ) -> None:
     """Record that a request got no usable answer: its slots stay a gap that waits longer."""
     before = series.lock(connection, series_id)
-    series.write(connection, before, fail(before, asked, asked_ms, policy), asked_ms)
+    series.write(connection, before, fail(before, asked, asked_ms, policy, reason_of(error)), asked_ms)
     fetches.failed(connection, fetch_id, error)
+
+
+def reason_of(error: PipelineError) -> GapReason:
+    """Whether the exchange was down, or this one request failed. A 500 on candles may mean an unknown coin."""
+    is_down = isinstance(error, ExchangeUnavailable) and not isinstance(error, Ambiguous)
+    return GapReason.EXCHANGE_DOWN if is_down else GapReason.FAILED
 
 
 def land_expiry(connection: Connection, series_id: int, now_ms: int) -> LedgerChange:

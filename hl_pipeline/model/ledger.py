@@ -15,6 +15,9 @@ from hl_pipeline.model.candle import SeriesKey
 from hl_pipeline.model.interval import MINUTE_MS
 from hl_pipeline.model.span import Span, SpanSet
 
+#: A multiplier that spreads consecutive numbers evenly over any range (Knuth, multiplicative hashing).
+_GOLDEN = 2_654_435_761
+
 
 class GapReason(StrEnum):
     """Why a slot is not settled."""
@@ -25,6 +28,11 @@ class GapReason(StrEnum):
     UNPUBLISHED = "unpublished"  # the answer ends (or begins) before it
     REJECTED = "rejected"  # the answer held a row that broke a rule
     FAILED = "failed"  # the request got no answer
+    EXCHANGE_DOWN = "exchange_down"  # the exchange could not be reached, or answered 5xx
+
+
+#: What an unanswered request says more about than what stood there before.
+_UNANSWERED = frozenset({GapReason.UNASKED, GapReason.FAILED, GapReason.EXCHANGE_DOWN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +63,15 @@ class Reread:
         """How far back such a read goes."""
         return self.age_ms + self.every_ms
 
+    def is_due(self, series_id: int, last_ms: int, now_ms: int) -> bool:
+        """Whether a new period of the series has begun since ``last_ms``.
+
+        Each series has periods of its own, spread by its id: read at one
+        instant, all of them together would take minutes of the weight budget.
+        """
+        phase = series_id * _GOLDEN % self.every_ms
+        return last_ms == 0 or (now_ms + phase) // self.every_ms > (last_ms + phase) // self.every_ms
+
 
 @dataclass(frozen=True, slots=True)
 class ProofPolicy:
@@ -72,6 +89,11 @@ class ProofPolicy:
         Reread(age_ms=180 * MINUTE_MS, every_ms=60 * MINUTE_MS),
         Reread(age_ms=1440 * MINUTE_MS, every_ms=720 * MINUTE_MS),
     )
+    reconciliations: tuple[Reread, ...] = (Reread(age_ms=180 * MINUTE_MS, every_ms=1440 * MINUTE_MS),)
+
+    def rereads_of(self, state: SeriesState) -> tuple[Reread, ...]:
+        """Those of the series: a derived one has no reads to ride on and is read for its own sake, once a day."""
+        return self.reconciliations if state.is_derived else self.rereads
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +103,8 @@ class SeriesState:
     ``delisted_since_ms`` is null for a listed market and 0 for one that was
     delisted before we first saw it. ``has_history`` says that some slot was
     settled by a row, so the series did not begin later than that.
-    ``reread_ms`` holds, for each re-read of the policy, when a read last
+    ``is_derived``: the market's 1m series is kept too, and gives this one its
+    candles. ``reread_ms`` holds, for each re-read of the policy, when a read last
     reached that far back; 0 when none has.
     """
 
@@ -94,6 +117,7 @@ class SeriesState:
     delisted_since_ms: int | None = None
     emits_quiet_rows: bool = False
     has_history: bool = False
+    is_derived: bool = False
     reread_ms: tuple[int, ...] = ()
     gaps: tuple[Gap, ...] = ()
 
@@ -174,19 +198,36 @@ def prove(state: SeriesState, seen: SlotsSeen, policy: ProofPolicy) -> LedgerCha
     return LedgerChange(state, final=final, empty=empty)
 
 
-def fail(state: SeriesState, asked: Span, asked_ms: int, policy: ProofPolicy) -> LedgerChange:
-    """A request that got no answer: its slots wait longer after each attempt."""
+def fail(
+    state: SeriesState, asked: Span, asked_ms: int, policy: ProofPolicy, reason: GapReason = GapReason.FAILED
+) -> LedgerChange:
+    """A request that got no answer: its slots wait longer after each attempt. ``reason`` is FAILED or EXCHANGE_DOWN."""
     closed = SpanSet.single(asked.start_ms, min(asked.end_ms, state.key.interval.floor(asked_ms)))
     state = _extend(state, closed, asked_ms)
     gaps = list(_without(state.gaps, closed))
     for gap in state.gaps:
         wait = min(policy.failed_retry_ms * 2 ** min(gap.attempts, 10), policy.failed_retry_cap_ms)
-        reason = GapReason.FAILED if gap.reason is GapReason.UNASKED else gap.reason
         gaps += (
-            replace(gap, span=span, reason=reason, attempts=gap.attempts + 1, next_try_ms=asked_ms + wait)
+            replace(
+                gap,
+                span=span,
+                reason=reason if gap.reason in _UNANSWERED else gap.reason,
+                attempts=gap.attempts + 1,
+                next_try_ms=asked_ms + wait,
+            )
             for span in SpanSet.single(*gap.span) & closed
         )
     return LedgerChange(replace(state, gaps=merged(gaps)))
+
+
+def settle(state: SeriesState, final: SpanSet, empty: SpanSet, at_ms: int) -> LedgerChange:
+    """Slots settled by what they are made of, not by an answer: derived candles, at ``at_ms``."""
+    expected = SpanSet.single(state.expected_start_ms, at_ms if state.ended_ms is None else state.ended_ms)
+    final, empty = final & expected, empty & expected
+    state = _extend(state, final | empty, at_ms)
+    gaps = merged(_without(state.gaps, final | empty))
+    state = replace(state, gaps=gaps, has_history=state.has_history or bool(final))
+    return LedgerChange(state, final=final, empty=empty)
 
 
 def merged(gaps: Iterable[Gap]) -> tuple[Gap, ...]:
@@ -329,7 +370,7 @@ def _reread(state: SeriesState, answered: SpanSet, asked_ms: int, policy: ProofP
         asked_ms
         if to_now and reached <= max(asked_ms - reread.reach_ms, state.expected_start_ms)
         else last_reread(state, number)
-        for number, reread in enumerate(policy.rereads)
+        for number, reread in enumerate(policy.rereads_of(state))
     )
 
 

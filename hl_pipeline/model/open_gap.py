@@ -20,6 +20,7 @@ DEADLINE_URGENT_MS = 2 * _HOUR_MS
 _WORDS = {
     GapReason.UNASKED: "never asked",
     GapReason.FAILED: "failed",
+    GapReason.EXCHANGE_DOWN: "exchange down",
     GapReason.ABSENT: "absent once",
     GapReason.UNPUBLISHED: "not published yet",
     GapReason.REJECTED: "refused row",

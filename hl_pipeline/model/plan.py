@@ -7,10 +7,11 @@ edge takes the last 60 slots along for nothing (design section 6, Plan).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from hl_pipeline.model.answer import CandleRequest
+from hl_pipeline.model.interval import Interval
 from hl_pipeline.model.ledger import ProofPolicy, SeriesState, last_reread
 from hl_pipeline.model.span import Span, SpanSet
 from hl_pipeline.model.tariff import ROWS_PER_CANDLE_WEIGHT, request_weight
@@ -24,14 +25,23 @@ MARGIN_SLOTS = 15
 _MOST_DOUBLINGS = 6
 
 
+#: Which slots of a series somebody looks after, at a market time (ms UTC).
+SlotsOf = Callable[[SeriesState, int], SpanSet]
+
+
 @dataclass(frozen=True, slots=True)
 class PlannedRequest:
-    """A request, the series it is for, the most it can weigh, and when the exchange forgets its oldest slot."""
+    """A request, the series it is for, and the most it can weigh.
+
+    ``wanted`` of its slots are due, the others come along; ``deadline_ms`` is
+    when the exchange forgets the oldest of those due.
+    """
 
     series_id: int
     request: CandleRequest
     weight: int
     deadline_ms: int
+    wanted: int
 
 
 def due_slots(state: SeriesState, now_ms: int, policy: ProofPolicy, *, window: Span | None = None) -> SpanSet:
@@ -53,14 +63,58 @@ def due_slots(state: SeriesState, now_ms: int, policy: ProofPolicy, *, window: S
 
 
 def plan(
-    states: Iterable[SeriesState], now_ms: int, policy: ProofPolicy, *, window: Span | None = None
+    states: Iterable[SeriesState],
+    now_ms: int,
+    policy: ProofPolicy,
+    *,
+    window: Span | None = None,
+    patience_ms: int = 0,
+    only: SlotsOf | None = None,
 ) -> list[PlannedRequest]:
-    """Requests for every due slot of every series, nearest deadline first."""
+    """Requests for every due slot of every series, nearest deadline first.
+
+    Slots of a derived series are left ``patience_ms`` after their settling: their 1m candles may still come.
+    ``only`` says which slots of a series are this plan's affair; all by default.
+    """
     planned: list[PlannedRequest] = []
     for state in states:
-        spans = pack(due_slots(state, now_ms, policy, window=window), state.step_ms)
-        planned += (_planned(state, _widened(span, state, now_ms, policy), now_ms) for span in spans)
+        allowed = SpanSet.single(0, now_ms + 1) if only is None else only(state, now_ms)
+        due = due_slots(state, now_ms, policy, window=window) & allowed
+        if window is None and state.is_derived and not state.never_answered:
+            due &= SpanSet.single(0, state.key.interval.floor(now_ms - policy.settle_ms - patience_ms))
+        spans = [_widened(span, state, now_ms, policy) for span in pack(due, state.step_ms)]
+        if window is None and state.is_derived and state.key.interval.floor(now_ms) in allowed:
+            spans += _reconciliation(state, spans, now_ms, policy)
+        planned += (_planned(state, span, due) for span in spans)
     return sorted(planned, key=lambda p: (p.deadline_ms, p.series_id))
+
+
+def answers_first(states: Sequence[SeriesState], *, window: Span | None = None) -> list[SeriesState]:
+    """The series to ask for before the others: what they bring may settle the others without a request.
+
+    Without ``window`` the others are the derived series that were answered
+    before and whose 1m series is among ``states``. A first answer is the
+    exchange's own, for all it has: 1m reaches back the least.
+    """
+    if window is not None:
+        return list(states)
+    bases = {state.key.coin for state in states if state.key.interval is Interval.M1}
+    return [state for state in states if not state.is_derived or state.never_answered or state.key.coin not in bases]
+
+
+def _reconciliation(state: SeriesState, asked: Sequence[Span], now_ms: int, policy: ProofPolicy) -> list[Span]:
+    """The read that holds derived candles against the exchange's own, when one is due and none rides on ``asked``."""
+    end = state.key.interval.floor(now_ms) + state.step_ms
+    since = _reread_from(state, now_ms, policy)
+    if (
+        state.never_answered
+        or state.ended_ms is not None
+        or since >= now_ms
+        or any(span.end_ms >= end for span in asked)
+    ):
+        return []
+    start = min(since, end - EDGE_SLOTS * state.step_ms)
+    return [Span(max(start, state.expected_start_ms, state.key.interval.oldest_reachable(now_ms)), end)]
 
 
 def pack(wanted: SpanSet, step_ms: int) -> list[Span]:
@@ -103,11 +157,11 @@ def _widened(span: Span, state: SeriesState, now_ms: int, policy: ProofPolicy) -
 def _reread_from(state: SeriesState, now_ms: int, policy: ProofPolicy) -> int:
     """Open time of the oldest slot that a re-read which is due wants; now when none is."""
     due = (
-        now_ms - reread.reach_ms
-        for number, reread in enumerate(policy.rereads)
-        if now_ms - last_reread(state, number) >= reread.every_ms
+        state.key.interval.floor(now_ms - reread.reach_ms)
+        for number, reread in enumerate(policy.rereads_of(state))
+        if reread.is_due(state.series_id, last_reread(state, number), now_ms)
     )
-    return state.key.interval.floor(min(due, default=now_ms))
+    return min(due, default=now_ms)
 
 
 def _attempts(state: SeriesState, span: Span) -> int:
@@ -115,7 +169,10 @@ def _attempts(state: SeriesState, span: Span) -> int:
     return max((gap.attempts for gap in state.gaps if SpanSet.single(*gap.span) & SpanSet.single(*span)), default=0)
 
 
-def _planned(state: SeriesState, span: Span, now_ms: int) -> PlannedRequest:
+def _planned(state: SeriesState, span: Span, due: SpanSet) -> PlannedRequest:
     request = CandleRequest(state.key, span.start_ms, span.end_ms)
-    deadline = state.key.interval.deadline(max(span.start_ms, state.key.interval.oldest_reachable(now_ms)))
-    return PlannedRequest(state.series_id, request, request_weight("candleSnapshot", request.slots), deadline)
+    wanted = due & SpanSet.single(*span)
+    oldest = wanted.spans[0].start_ms if wanted else span.start_ms
+    weight = request_weight("candleSnapshot", request.slots)
+    deadline = state.key.interval.deadline(oldest)
+    return PlannedRequest(state.series_id, request, weight, deadline, wanted.slots(state.step_ms))

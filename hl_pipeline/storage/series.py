@@ -33,6 +33,25 @@ def ensure(connection: Connection, intervals: Collection[Interval], now_ms: int)
     ).rowcount
 
 
+def restart(connection: Connection, coins: Collection[str], now_ms: int) -> int:
+    """Expect these coins' series anew, from the oldest slot the exchange still has, where it has forgotten some.
+
+    For markets that were not collected, or not listed, for a while: what the
+    exchange forgot meanwhile is out of reach, neither lost nor a gap. Returns
+    how many series begin anew.
+    """
+    row = connection.execute(
+        query("series_restart"),
+        {
+            "coins": list(coins),
+            "intervals": [str(interval) for interval in Interval],
+            "oldest": [to_datetime(interval.oldest_reachable(now_ms)) for interval in Interval],
+            "seen_at": to_datetime(now_ms),
+        },
+    ).fetchone()
+    return 0 if row is None else int(row[0])
+
+
 def load(
     connection: Connection,
     *,
@@ -50,6 +69,11 @@ def load(
 def lock(connection: Connection, series_id: int) -> SeriesState:
     """One series as it is now, held until the transaction ends: one landing at a time."""
     connection.execute(query("series_lock"), {"series_id": series_id})
+    return load_one(connection, series_id)
+
+
+def load_one(connection: Connection, series_id: int) -> SeriesState:
+    """One series, tracked or not."""
     (state,) = _states(connection, series_id=series_id)
     return state
 
@@ -118,7 +142,8 @@ def _states(
             delisted_since_ms=row[7],
             emits_quiet_rows=row[8],
             has_history=row[9],
-            reread_ms=tuple(row[10]),
+            is_derived=row[10],
+            reread_ms=tuple(row[11]),
             gaps=tuple(gaps[row[0]]),
         )
         for row in rows

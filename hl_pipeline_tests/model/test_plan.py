@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hl_pipeline.model.candle import SeriesKey
 from hl_pipeline.model.interval import WINDOW_SLOTS, Interval
-from hl_pipeline.model.ledger import Gap, GapReason, ProofPolicy, SeriesState, SlotsSeen, prove
+from hl_pipeline.model.ledger import Gap, GapReason, ProofPolicy, Reread, SeriesState, SlotsSeen, prove
 from hl_pipeline.model.plan import EDGE_SLOTS, MARGIN_SLOTS, due_slots, pack, plan
 from hl_pipeline.model.span import Span, SpanSet
 from hl_pipeline.model.tariff import request_weight
@@ -52,14 +54,32 @@ def test_a_tick_reads_the_last_sixty_slots_for_twenty_one_weight() -> None:
 
 
 def test_a_read_at_the_edge_reaches_back_three_hours_once_an_hour_and_a_day_twice_a_day() -> None:
-    def reach_in_minutes(*ages_in_minutes: int) -> int:
-        marks = tuple(NOW - age * MINUTE for age in ages_in_minutes)
+    hourly, twice_a_day = POLICY.rereads
+
+    def reach_in_minutes(*marks: int) -> int:
         (planned,) = plan([known(until=NOW // MINUTE * MINUTE - MINUTE, reread_ms=marks)], NOW, POLICY)
         return (NOW // MINUTE * MINUTE - planned.request.start_ms) // MINUTE
 
-    assert reach_in_minutes(59, 719) == EDGE_SLOTS - 1
-    assert reach_in_minutes(60, 719) == 4 * 60
-    assert reach_in_minutes(60, 720) == 36 * 60
+    this_hour, this_half_day = oldest_mark_not_due(hourly), oldest_mark_not_due(twice_a_day)
+    assert reach_in_minutes(this_hour, this_half_day) == EDGE_SLOTS - 1
+    assert reach_in_minutes(this_hour - MINUTE, this_half_day) == 4 * 60
+    assert reach_in_minutes(this_hour, this_half_day - MINUTE) == 36 * 60
+
+
+def oldest_mark_not_due(reread: Reread) -> int:
+    """The oldest whole minute before now at which a read is still of the series' present period."""
+    ages = range(reread.every_ms // MINUTE + 1)
+    return NOW - max(age for age in ages if not reread.is_due(1, NOW - age * MINUTE, NOW)) * MINUTE
+
+
+def test_each_series_is_read_again_at_an_hour_of_its_own() -> None:
+    (daily,) = POLICY.reconciliations
+    hours = Counter(
+        next(hour for hour in range(24) if daily.is_due(series_id, NOW, NOW + (hour + 1) * 60 * MINUTE))
+        for series_id in range(1, 1201)
+    )
+    assert set(hours) == set(range(24))
+    assert max(hours.values()) <= 2 * min(hours.values())
 
 
 def test_nothing_is_asked_only_to_be_read_again() -> None:

@@ -1,5 +1,7 @@
 -- Stores an answer's rows: new ones are added, changed ones replaced and the replaced value kept as a revision.
 -- An answer never replaces a row from one that was asked for later (higher fetch_id), and an unchanged row is left alone.
+-- A final row replaces a derived one whenever it was asked for; that is no revision unless it says something else, and
+-- its volume may differ by 1e-9 relative: the venue's strings carry float noise.
 with incoming as materialized (
     select
         timestamptz 'epoch' + open_ms * interval '1 millisecond' as open_time,
@@ -30,10 +32,14 @@ revised as (
         stored.fetch_id, stored.source, stored.finality
     from stored
     join incoming using (open_time)
-    where stored.finality <> 'o' and stored.fetch_id < %(fetch_id)s
-        and (stored.open, stored.high, stored.low, stored.close, stored.volume, stored.trades)
-        is distinct from
-        (incoming.open, incoming.high, incoming.low, incoming.close, incoming.volume, incoming.trades)
+    where stored.finality <> 'o'
+        and (stored.fetch_id < %(fetch_id)s or (stored.source = 'd' and incoming.finality = 'f'))
+        and (
+            (stored.open, stored.high, stored.low, stored.close, stored.trades)
+            is distinct from (incoming.open, incoming.high, incoming.low, incoming.close, incoming.trades)
+            or abs(stored.volume - incoming.volume)
+            > case when stored.source = 'd' then 1e-9 * greatest(stored.volume, incoming.volume) else 0 end
+        )
     on conflict do nothing
     returning open_time
 ),
@@ -50,14 +56,16 @@ written as (
         open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close,
         volume = excluded.volume, trades = excluded.trades,
         fetch_id = excluded.fetch_id, source = excluded.source, finality = excluded.finality
-    where candle.fetch_id < excluded.fetch_id and (
-        (candle.open, candle.high, candle.low, candle.close, candle.volume, candle.trades, candle.finality)
+    where (candle.fetch_id < excluded.fetch_id or (candle.source = 'd' and excluded.finality = 'f'))
+        and (
+            candle.open, candle.high, candle.low, candle.close, candle.volume, candle.trades, candle.finality,
+            candle.source
+        )
         is distinct from
         (
             excluded.open, excluded.high, excluded.low, excluded.close, excluded.volume, excluded.trades,
-            excluded.finality
+            excluded.finality, excluded.source
         )
-    )
     returning open_time
 )
 

@@ -15,6 +15,9 @@ select
     end as delisted_since_ms,
     series.emits_quiet_rows,
     exists (select from hl.coverage where coverage.series_id = series.series_id and coverage.final <> '{}') as has_history,
+    series.interval <> '1m' and exists (
+        select from hl.series as base where base.market_id = series.market_id and base.interval = '1m'
+    ) as is_derived,
     array(select hl.epoch_ms(at) from unnest(series.reread_at) with ordinality as reread (at, n) order by n) as reread_ms
 from hl.series
 join hl.market using (market_id)

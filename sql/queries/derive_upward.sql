@@ -1,0 +1,155 @@
+-- What candles of 5m to 1d do a market's 1m slots make up, and which slots do they settle?
+-- Writes the candles that are new or changed and returns the slots that the ledger does not call settled yet.
+-- A slot is settled when each of its minutes is final or proven empty; it is empty itself when all are. The open slot
+-- is kept up to date too. Minutes without trades count only where none has any. A row read from the venue stays.
+with base as materialized (
+    select base.series_id
+    from hl.series as landed
+    join hl.series as base using (market_id)
+    where landed.series_id = %(series_id)s and base.interval = '1m'
+),
+
+parent as materialized (
+    select
+        parent.series_id,
+        parent.step,
+        coalesce(parent.first_open, parent.tracked_from) as expected_from,
+        coalesce(parent.ended_at, 'infinity') as ended_at,
+        date_bin(parent.step, %(starts)s, timestamptz '1970-01-01 00:00:00+00') as first_slot,
+        date_bin(parent.step, %(ends)s::timestamptz - interval '1 ms', timestamptz '1970-01-01 00:00:00+00') as last_slot
+    from hl.series as landed
+    join hl.series as parent using (market_id)
+    where landed.series_id = %(series_id)s
+        and (landed.interval = '1m' or parent.series_id = landed.series_id)
+        and parent.interval <> '1m'
+        and parent.known_until > parent.tracked_from
+),
+
+minutes as materialized (
+    select coalesce(range_agg(final + empty), '{}') as settled
+    from hl.coverage
+    where series_id = (select series_id from base)
+        and month >= date_trunc('month', %(day_starts)s::timestamptz)::date
+        and month <= %(day_ends)s::date
+),
+
+slot as materialized (
+    select series_id, step, open_time, is_whole
+    from parent
+    cross join minutes
+    cross join lateral generate_series(first_slot, last_slot, step) as open_time
+    cross join lateral (
+        select minutes.settled @> tstzrange(open_time, open_time + step) as is_whole
+    ) as verdict
+    where open_time >= expected_from
+        and open_time < ended_at
+        and (
+            is_whole
+            or (
+                open_time + step > %(asked_at)s
+                and minutes.settled @> tstzrange(open_time, greatest(open_time, %(settled_until)s))
+            )
+        )
+),
+
+rolled as materialized (
+    select
+        slot.series_id,
+        slot.open_time,
+        slot.is_whole,
+        (array_agg(candle.open order by candle.trades = 0, candle.open_time))[1] as open,
+        coalesce(max(candle.high) filter (where candle.trades > 0), max(candle.high)) as high,
+        coalesce(min(candle.low) filter (where candle.trades > 0), min(candle.low)) as low,
+        (array_agg(candle.close order by candle.trades = 0, candle.open_time desc))[1] as close,
+        sum(candle.volume) as volume,
+        sum(candle.trades)::integer as trades
+    from parent
+    join hl.candle
+        on candle.series_id = (select series_id from base)
+        and candle.open_time >= %(day_starts)s
+        and candle.open_time < %(day_ends)s
+        and candle.open_time >= parent.first_slot
+        and candle.open_time < parent.last_slot + parent.step
+    join slot
+        on slot.series_id = parent.series_id
+        and slot.open_time = date_bin(parent.step, candle.open_time, timestamptz '1970-01-01 00:00:00+00')
+    group by slot.series_id, slot.open_time, slot.is_whole
+),
+
+replaced as materialized (
+    select candle.*
+    from rolled
+    join hl.candle using (series_id, open_time)
+    where candle.open_time >= %(day_starts)s and candle.open_time < %(day_ends)s
+        and candle.source = 'd'
+        and candle.finality <> 'o'
+        and (candle.open, candle.high, candle.low, candle.close, candle.volume, candle.trades)
+        is distinct from (rolled.open, rolled.high, rolled.low, rolled.close, rolled.volume, rolled.trades)
+),
+
+revised as (
+    insert into hl.candle_revision (
+        series_id, open_time, replaced_by, replaced_at,
+        open, high, low, close, volume, trades, fetch_id, source, finality
+    )
+    select
+        series_id, open_time, %(fetch_id)s, %(asked_at)s,
+        open, high, low, close, volume, trades, fetch_id, source, finality
+    from replaced
+    on conflict do nothing
+),
+
+written as (
+    insert into hl.candle as candle (
+        series_id, open_time, open, high, low, close, volume, trades, fetch_id, source, finality
+    )
+    select
+        series_id, open_time, open, high, low, close, volume, trades, %(fetch_id)s, 'd',
+        case when is_whole then 'f' else 'o' end::"char"
+    from rolled
+    order by series_id, open_time
+    on conflict (series_id, open_time) do update
+    set
+        open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close,
+        volume = excluded.volume, trades = excluded.trades,
+        fetch_id = excluded.fetch_id, source = excluded.source, finality = excluded.finality
+    where (candle.source = 'd' or (candle.finality <> 'f' and candle.fetch_id < excluded.fetch_id))
+        and (candle.open, candle.high, candle.low, candle.close, candle.volume, candle.trades, candle.finality)
+        is distinct from
+        (
+            excluded.open, excluded.high, excluded.low, excluded.close, excluded.volume, excluded.trades,
+            excluded.finality
+        )
+),
+
+settled as (
+    select
+        slot.series_id,
+        range_agg(tstzrange(slot.open_time, slot.open_time + slot.step)) filter (where rolled.open_time is not null)
+            as final,
+        range_agg(tstzrange(slot.open_time, slot.open_time + slot.step)) filter (where rolled.open_time is null) as empty
+    from slot
+    left join rolled using (series_id, open_time)
+    where slot.is_whole
+    group by slot.series_id
+),
+
+known as (
+    select ledger.series_id, range_agg(ledger.final) as final, range_agg(ledger.empty) as empty
+    from parent
+    join hl.coverage as ledger using (series_id)
+    where ledger.month >= date_trunc('month', %(day_starts)s::timestamptz)::date
+        and ledger.month <= %(day_ends)s::date
+    group by ledger.series_id
+)
+
+select series_id, news.final, news.empty
+from settled
+left join known using (series_id)
+cross join lateral (
+    select
+        coalesce(settled.final, '{}') - coalesce(known.final, '{}') as final,
+        coalesce(settled.empty, '{}') - coalesce(known.empty, '{}') - coalesce(known.final, '{}') as empty
+) as news
+where news.final <> '{}' or news.empty <> '{}'
+order by series_id
