@@ -52,6 +52,11 @@ def endangered(connection: Connection, now_ms: int, *, settle_ms: int, period_ms
     return None if row is None else EndangeredSlots(row[0], row[1], row[2], Interval(row[3]))
 
 
+def day_volumes(connection: Connection) -> dict[str, float]:
+    """What each tracked market traded in 24 h, by coin, in quote currency; a market never quoted is not in it."""
+    return dict(connection.execute(query("market_day_volumes")).fetchall())
+
+
 def _moment(now_ms: int, settle_ms: int, period_ms: int) -> dict[str, object]:
     return {
         "now": to_datetime(now_ms),
