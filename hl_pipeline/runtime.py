@@ -6,20 +6,23 @@ with parts of their own. Nothing connects before it is used.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from hl_pipeline.collect.fill import FillPolicy
+from hl_pipeline.collect.forecast import BackfillForecast, Budget, Ceiling, forecast_backfill
 from hl_pipeline.model.clock import Clock, SystemClock
 from hl_pipeline.model.failure import DatabaseUnavailable
+from hl_pipeline.model.interval import Interval
 from hl_pipeline.model.ledger import ProofPolicy
+from hl_pipeline.model.span import Span
 from hl_pipeline.model.tariff import request_weight
 from hl_pipeline.settings import Settings
 from hl_pipeline.source.rest import HyperliquidRest
 from hl_pipeline.storage.budget import PostgresBudget
 from hl_pipeline.storage.embedded import attach
-from hl_pipeline.storage.engine import Database
+from hl_pipeline.storage.engine import Connection, Database
 from hl_pipeline.storage.migrations import check_schema, claim_venue
 
 #: Share of the exchange's weight we plan with; the rest is for what we cannot see (design section 6).
@@ -37,6 +40,25 @@ class Pipeline:
     budget: PostgresBudget
     policy: FillPolicy
 
+    def forecast(
+        self, connection: Connection, *, coins: Collection[str], intervals: Collection[Interval], window: Span
+    ) -> BackfillForecast:
+        """What a back-fill of these series over ``window`` would ask now; asks nothing itself."""
+        return forecast_backfill(
+            connection,
+            self.clock.now_ms(),
+            self.policy.proof,
+            Budget(budget_weight(self.settings), live_weight(self.settings)),
+            coins=coins,
+            intervals=intervals,
+            window=window,
+        )
+
+    @property
+    def backfill_ceiling(self) -> Ceiling:
+        """The most that one back-fill may need."""
+        return Ceiling(self.settings.backfill_max_weight, self.settings.backfill_max_minutes)
+
     @property
     def period_ms(self) -> int:
         """Milliseconds between two reads of a series at the live edge."""
@@ -51,6 +73,12 @@ def collect_period_ms(settings: Settings) -> int:
     """
     tick = len(settings.markets) * request_weight("candleSnapshot", 60)
     return max(60_000, 60_000 * tick // budget_weight(settings))
+
+
+def live_weight(settings: Settings) -> int:
+    """Weight a minute that collecting the live edge takes."""
+    tick = len(settings.markets) * request_weight("candleSnapshot", 60) + request_weight("metaAndAssetCtxs")
+    return 60_000 * tick // collect_period_ms(settings)
 
 
 def budget_weight(settings: Settings) -> int:

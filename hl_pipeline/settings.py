@@ -57,7 +57,8 @@ class Settings(BaseModel):
     """Everything that can be set. Frozen; secrets do not show in its repr.
 
     ``home`` is absolute; ``settle_seconds`` is how long after its close a candle may still change;
-    ``request_deadline_seconds`` bounds one request in total; ``clock_offset_ms`` shifts market time, in the
+    ``request_deadline_seconds`` bounds one request in total; ``backfill_max_weight`` and ``backfill_max_minutes`` are
+    what one back-fill may need (Dagster ends a run after an hour); ``clock_offset_ms`` shifts market time, in the
     sandbox only.
     """
 
@@ -76,6 +77,8 @@ class Settings(BaseModel):
     concurrency: int = Field(default=4, ge=1, le=16)
     request_deadline_seconds: float = Field(default=15.0, gt=0, le=300, allow_inf_nan=False)
     max_body_bytes: int = Field(default=16 * 1024 * 1024, ge=64 * 1024, le=1024 * 1024 * 1024)
+    backfill_max_weight: int = Field(default=40_000, ge=100)
+    backfill_max_minutes: int = Field(default=50, ge=1, le=1440)
     ui_port: int = Field(default=3000, ge=1, le=65535)
     ui_host: str = "127.0.0.1"
     clock_offset_ms: int = 0
