@@ -8,7 +8,8 @@ is 0: nothing is known, so nothing is trusted.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from hl_pipeline.model.trust import Component, Confidence, SeriesInputs
 
@@ -56,10 +57,14 @@ def score(inputs: SeriesInputs) -> Confidence:
     components = {name: Component(x, WEIGHTS[name], numbers, why) for name, (x, numbers, why) in found.items()}
     scores = {name: component.score for name, component in components.items()}
     total = combine(scores)
-    gain = {name: combine({**scores, name: 1.0}) - total for name, x in scores.items() if x is not None}
+    gain = {name: combine(_scores_of(_REPAIRS[name](inputs))) - total for name, x in scores.items() if x is not None}
     weakest = max(gain, key=lambda name: gain[name]) if gain else "completeness"
     reasons = [f"{name}: {component.reason}" for name, component in components.items() if component.score != 1.0]
     return Confidence(inputs.series_id, inputs.key, total, grade_of(total), weakest, components, reasons)
+
+
+def _scores_of(inputs: SeriesInputs) -> dict[str, float | None]:
+    return {name: measure(inputs)[0] for name, measure in _MEASURES.items()}
 
 
 def _completeness(i: SeriesInputs) -> _Found:
@@ -105,17 +110,26 @@ def _validity(i: SeriesInputs) -> _Found:
 
 def _agreement(i: SeriesInputs) -> _Found:
     parts: list[tuple[float, str]] = []
-    numbers: dict[str, float | None] = {"parent_share": None, "mark_distance": i.mark_distance, "sample_share": None}
+    numbers: dict[str, float | None] = {
+        "parent_share": None,
+        "above_share": None,
+        "mark_distance": i.mark_distance,
+        "sample_share": None,
+    }
     if i.parents_compared:
         numbers["parent_share"] = share = i.parents_differing / i.parents_compared
         why = f"{i.parents_differing} of {i.parents_compared} candles are not the aggregate of their children"
+        parts.append((ramp(share, 0.0, 0.30), why))
+    if i.above_compared:
+        numbers["above_share"] = share = i.above_differing / i.above_compared
+        why = f"{i.above_differing} of {i.above_compared} larger candles are not the aggregate of these"
         parts.append((ramp(share, 0.0, 0.30), why))
     if i.mark_distance is not None:
         why = f"the newest close is {i.mark_distance:.2%} from the mark price"
         parts.append((ramp(i.mark_distance, 0.005, 0.03), why))
     if i.sampled:
         numbers["sample_share"] = share = i.sampled_differing / i.sampled
-        why = f"{i.sampled_differing} of {i.sampled} sampled rows differ from a second source"
+        why = f"{i.sampled_differing} of {i.sampled} derived candles differed from the venue's own"
         parts.append((ramp(share, 0.0, 0.02), why))
     if not parts:
         return None, numbers, "no complete children, no mark price close in time and no second source to compare with"
@@ -156,4 +170,30 @@ _MEASURES = {
     "agreement": _agreement,
     "provenance": _provenance,
     "stability": _stability,
+}
+
+
+def _held(i: SeriesInputs, slots: int, longest_missing: int) -> SeriesInputs:
+    """The series with ``slots`` more of its missing slots stored, read as final."""
+    grades = {**i.grades, "final": i.grades.get("final", 0) + slots}
+    return replace(i, present=i.present + slots, grades=grades, longest_missing=longest_missing)
+
+
+#: The series once a component is put right, and what follows from it: a head that came late and rows that were refused
+#: are missing slots too, and those would be there.
+_REPAIRS: dict[str, Callable[[SeriesInputs], SeriesInputs]] = {
+    "completeness": lambda i: _held(i, i.missing, 0),
+    "freshness": lambda i: replace(_held(i, i.missing_at_head, i.longest_missing_inside), newest_closed_age_s=0.0),
+    "validity": lambda i: replace(
+        _held(i, i.missing_rejected, i.longest_missing if i.missing > i.missing_rejected else 0), bad=0
+    ),
+    "agreement": lambda i: replace(
+        i,
+        parents_differing=0,
+        above_differing=0,
+        sampled_differing=0,
+        mark_distance=None if i.mark_distance is None else 0.0,
+    ),
+    "provenance": lambda i: replace(i, grades={"final": i.expected - i.empty}, revised=0),
+    "stability": lambda i: replace(i, oddities=0),
 }

@@ -13,9 +13,13 @@ class SeriesInputs:
     """Counts over the series' window of closed, due slots; null means not measurable.
 
     ``expected`` due slots are ``present`` (stored), ``empty`` (verified) or missing. ``newest_closed_age_s`` is
-    seconds of market time since the newest closed candle's close; ``period_s`` is the polling period. ``received``
+    seconds of market time since the newest closed candle's close; ``period_s`` is the polling period. Of the missing
+    slots, ``missing_at_head`` follow the newest candle and ``missing_rejected`` are missing because their rows were
+    refused; ``longest_missing_inside`` is the longest run of the missing that are not at the head. ``received``
     and ``bad`` count rows of the last day's answers and stored rows, and those of them that broke a rule.
-    ``parents_differing`` of ``parents_compared`` candles are not the exact aggregate of their children.
+    ``parents_differing`` of ``parents_compared`` candles are not the exact aggregate of their children, and
+    ``above_differing`` of ``above_compared`` candles of the next larger interval are not the aggregate of this one's.
+    ``sampled_differing`` of ``sampled`` candles were found wrong when the venue's own answer replaced a derived one.
     ``mark_distance`` is |close - mark| / mark. ``grades`` maps final, archive, derived, stream, open to row counts.
     """
 
@@ -32,12 +36,17 @@ class SeriesInputs:
     bad: int = 0
     parents_compared: int = 0
     parents_differing: int = 0
+    above_compared: int = 0
+    above_differing: int = 0
     mark_distance: float | None = None
     sampled: int = 0
     sampled_differing: int = 0
     grades: Mapping[str, int] = field(default_factory=dict)
     revised: int | None = None
     oddities: int | None = None
+    missing_at_head: int = 0
+    longest_missing_inside: int = 0
+    missing_rejected: int = 0
 
     @property
     def missing(self) -> int:
@@ -57,7 +66,10 @@ class Component:
 
 @dataclass(frozen=True, slots=True)
 class Confidence:
-    """How far a series can be trusted, 0 to 1. ``weakest`` is the component whose repair would raise it most."""
+    """How far a series can be trusted, 0 to 1.
+
+    ``weakest`` is the component whose repair, with whatever follows from it, would raise the score most.
+    """
 
     series_id: int
     key: SeriesKey

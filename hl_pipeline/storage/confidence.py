@@ -40,7 +40,7 @@ def gather(connection: Connection, now_ms: int, period_s: float, settle_ms: int 
     oddities = {row[0]: row[1] for row in connection.execute(query("confidence_oddities"), moment)}
     parameters = {**moment, "settle": timedelta(milliseconds=settle_ms)}
     return [
-        _inputs(row, period_s, received.get(row[0], (0, 0)), parents.get(row[0], (0, 0)), oddities.get(row[0]))
+        _inputs(row, period_s, received.get(row[0], (0, 0)), parents.get(row[0], (0,) * 5), oddities.get(row[0]))
         for row in connection.execute(query("confidence_slots"), parameters)
     ]
 
@@ -75,10 +75,10 @@ def latest(connection: Connection) -> list[KeptScore]:
 
 
 def _inputs(
-    row: tuple[Any, ...], period_s: float, received: tuple[int, int], parents: tuple[int, int], oddities: int | None
+    row: tuple[Any, ...], period_s: float, received: tuple[int, ...], compared: tuple[int, ...], oddities: int | None
 ) -> SeriesInputs:
-    series_id, coin, interval, expected, present, empty, longest, age_s, ended, bad = row[:10]
-    final, archive, derived, stream, revised, mark_distance = row[10:]
+    series_id, coin, interval, expected, present, empty, longest, at_head, longest_inside, rejected = row[:10]
+    age_s, ended, bad, final, archive, derived, stream, revised, mark_distance = row[10:]
     grades = {"final": final, "archive": archive, "derived": derived, "stream": stream}
     return SeriesInputs(
         series_id=series_id,
@@ -92,10 +92,17 @@ def _inputs(
         ended=ended,
         received=received[0] + present,
         bad=received[1] + bad,
-        parents_compared=parents[0],
-        parents_differing=parents[1],
+        parents_compared=compared[0],
+        parents_differing=compared[1],
+        sampled=compared[0],
+        sampled_differing=compared[2],
+        above_compared=compared[3],
+        above_differing=compared[4],
         mark_distance=mark_distance,
         grades={**grades, "open": max(0, present - sum(grades.values()))},
         revised=revised,
         oddities=oddities,
+        missing_at_head=at_head,
+        longest_missing_inside=longest_inside,
+        missing_rejected=rejected,
     )

@@ -96,6 +96,20 @@ def test_the_component_that_was_spoilt_is_blamed(worse: SeriesInputs, blamed: st
     assert any(reason.startswith(blamed) for reason in found.reasons)
 
 
+def test_what_follows_from_a_fault_is_not_blamed_for_it() -> None:
+    stale = replace(CLEAN, newest_closed_age_s=4e4, present=150, grades={"final": 150}, longest_missing=138)
+    assert score(replace(stale, missing_at_head=138)).weakest == "freshness"
+    refused = replace(CLEAN, bad=100, present=188, grades={"final": 188}, longest_missing=9)
+    assert score(replace(refused, missing_rejected=100)).weakest == "validity"
+    assert score(refused).weakest == "completeness"
+
+
+def test_a_series_whose_candles_do_not_add_up_to_the_venues_larger_ones_is_not_trusted() -> None:
+    found = score(replace(CLEAN, above_compared=100, above_differing=30))
+    assert found.components["agreement"].score == 0
+    assert found.weakest == "agreement"
+
+
 def test_an_ended_series_is_not_stale() -> None:
     found = score(replace(CLEAN, ended=True, newest_closed_age_s=1e7))
     assert found.components["freshness"].score is None

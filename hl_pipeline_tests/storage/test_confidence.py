@@ -70,6 +70,87 @@ def test_a_parent_that_is_not_its_childrens_aggregate_is_counted(connection: Con
         (series_id(connection, "BTC", Interval.M5), to_datetime(Interval.M5.floor(NOW_MS - HOUR_MS))),
     )
     assert of(connection, Interval.M5).parents_differing == 1
+    assert of(connection, Interval.M1).above_differing == 1, "nobody knows whether the parent or a child lies"
+
+
+def test_derived_children_are_compared_and_derived_parents_are_not(connection: Connection) -> None:
+    connection.execute(
+        "update hl.candle set source = 'd' where series_id = %s", (series_id(connection, "BTC", Interval.M15),)
+    )
+    assert of(connection, Interval.M15).parents_compared == 0
+    assert of(connection, Interval.H1).parents_compared == 59
+
+
+def test_a_slot_wrongly_proven_empty_makes_its_parent_differ(connection: Connection) -> None:
+    which, at = series_id(connection, "BTC", Interval.M1), to_datetime(Interval.M5.floor(NOW_MS - HOUR_MS))
+    compared = of(connection, Interval.M5).parents_compared
+    connection.execute("delete from hl.candle where series_id = %s and open_time = %s", (which, at))
+    assert of(connection, Interval.M5).parents_compared == compared - 1
+    connection.execute(
+        "update hl.coverage set final = final - slot, empty = slot from (select"
+        " tstzmultirange(tstzrange(%(at)s, %(at)s + interval '1 minute')) as slot) as s"
+        " where series_id = %(id)s and month = '2026-03-01'",
+        {"at": at, "id": which},
+    )
+    found = of(connection, Interval.M5)
+    assert (found.parents_compared, found.parents_differing) == (compared, 1)
+
+
+@pytest.mark.parametrize(("asked", "volume", "differing"), [("15m", "1.5", 1), ("1m", "1.5", 0), ("15m", "1e-12", 0)])
+def test_a_derived_candle_that_the_venue_contradicts_counts_as_a_sample(
+    connection: Connection, asked: str, volume: str, differing: int
+) -> None:
+    which, at = series_id(connection, "BTC", Interval.M15), to_datetime(Interval.M15.floor(NOW_MS - HOUR_MS))
+    connection.execute(
+        "insert into hl.fetch (endpoint, request_type, coin, interval, asked_at)"
+        " values ('e', 'candleSnapshot', 'BTC', %s, %s)",
+        (asked, to_datetime(NOW_MS)),
+    )
+    connection.execute(
+        "insert into hl.candle_revision (series_id, open_time, replaced_by, replaced_at, open, high, low, close,"
+        " volume, trades, fetch_id, source, finality) select series_id, open_time,"
+        " (select max(fetch_id) from hl.fetch), now(), open, high, low, close, volume + %s, trades, 0, 'd', 'f'"
+        " from hl.candle"
+        " where series_id = %s and open_time = %s",
+        (volume, which, at),
+    )
+    found = of(connection, Interval.M15)
+    assert (found.sampled, found.sampled_differing) == (95, differing)
+
+
+def test_a_missing_head_and_refused_rows_are_told_from_other_missing_slots(connection: Connection) -> None:
+    which = series_id(connection, "BTC", Interval.M1)
+    end = Interval.M1.floor(NOW_MS - 10_000)
+    for start, stop in ((end - 4 * 60_000, end), (end - 30 * 60_000, end - 20 * 60_000)):
+        connection.execute(
+            "delete from hl.candle where series_id = %s and open_time >= %s and open_time < %s",
+            (which, to_datetime(start), to_datetime(stop)),
+        )
+    connection.execute(
+        "insert into hl.gap (series_id, slots, reason, next_try, deadline)"
+        " select %s, tstzrange(%s, %s), 'rejected', now(), now()",
+        (which, to_datetime(end - 40 * 60_000), to_datetime(end - 23 * 60_000)),
+    )
+    found = of(connection, Interval.M1)
+    assert (found.missing, found.longest_missing) == (14, 10)
+    assert (found.missing_at_head, found.longest_missing_inside, found.missing_rejected) == (4, 10, 7)
+
+
+def test_only_a_candle_that_was_called_final_counts_as_revised(connection: Connection) -> None:
+    which = series_id(connection, "BTC", Interval.M1)
+    connection.execute(
+        "insert into hl.fetch (endpoint, request_type, asked_at) values ('e', 'candleSnapshot', %s)",
+        (to_datetime(NOW_MS),),
+    )
+    for minutes, finality in ((5, "f"), (6, "p"), (7, "o")):
+        connection.execute(
+            "insert into hl.candle_revision (series_id, open_time, replaced_by, replaced_at, open, high, low, close,"
+            " volume, trades, fetch_id, source, finality) select series_id, open_time,"
+            " (select max(fetch_id) from hl.fetch), now(), open, high, low, close, volume, trades, 0, 'r', %s"
+            " from hl.candle where series_id = %s and open_time = %s",
+            (finality, which, to_datetime(Interval.M1.floor(NOW_MS) - minutes * 60_000)),
+        )
+    assert of(connection, Interval.M1).revised == 1
 
 
 def test_a_jump_that_reverts_at_once_is_odd(connection: Connection) -> None:

@@ -1,7 +1,8 @@
 -- What is stored of each tracked series in its window of closed, due slots?
 -- The window is 24 h for 1m to 15m, else 60 slots but at most 30 days; it begins no earlier than the series and
 -- ends where the series ended. A slot is due when it closed at least the settle time ago. Missing is what is
--- neither stored nor verified empty.
+-- neither stored nor verified empty; a run of missing slots that reaches the end is the head. Revised are candles that
+-- were called final and then changed.
 with series_window as (
     select
         series.series_id,
@@ -67,7 +68,7 @@ revised as (
         on candle_revision.series_id = series_window.series_id
         and candle_revision.open_time >= series_window.starts
         and candle_revision.open_time < series_window.ends
-        and candle_revision.finality <> 'o'
+        and candle_revision.finality = 'f'
     group by series_window.series_id
 ),
 
@@ -100,12 +101,10 @@ select
     hl.slots_in(slots.due, slots.step) as expected,
     coalesce(slots.present, 0) as present,
     hl.slots_in(slots.empty, slots.step) as empty,
-    coalesce(
-        (
-            select round(max(extract(epoch from upper(run) - lower(run)) / extract(epoch from slots.step)))
-            from unnest(slots.missing) as run
-        ), 0
-    )::integer as longest_missing,
+    greatest(runs.at_head, runs.longest_inside) as longest_missing,
+    runs.at_head as missing_at_head,
+    runs.longest_inside as longest_missing_inside,
+    coalesce(refused.slots, 0) as missing_rejected,
     extract(epoch from %(now)s::timestamptz - newest.closed_at)::double precision as age_s,
     slots.ended,
     coalesce(slots.bad, 0) as bad,
@@ -116,6 +115,22 @@ select
     slots.revised,
     (abs(newest.close - quoted.mark_price) / quoted.mark_price)::double precision as mark_distance
 from slots
+cross join lateral (
+    select
+        coalesce(max(run.slots) filter (where run.ends >= slots.ends), 0)::integer as at_head,
+        coalesce(max(run.slots) filter (where run.ends < slots.ends), 0)::integer as longest_inside
+    from (
+        select
+            upper(missing) as ends,
+            round(extract(epoch from upper(missing) - lower(missing)) / extract(epoch from slots.step)) as slots
+        from unnest(slots.missing) as missing
+    ) as run
+) as runs
+left join lateral (
+    select sum(hl.slots_in(slots.missing * tstzmultirange(gap.slots), slots.step))::integer as slots
+    from hl.gap
+    where gap.series_id = slots.series_id and gap.reason = 'rejected'
+) as refused on true
 left join lateral (
     select candle.open_time + slots.step as closed_at, candle.close
     from hl.candle
