@@ -215,12 +215,25 @@ def _flatten(quiet: np.ndarray, o: Ints, h: Ints, low: Ints, c: Ints) -> tuple[I
     return np.where(quiet, held, o), np.where(quiet, held, h), np.where(quiet, held, low), held
 
 
+def _starts(opens: Ints, step_ms: int) -> Ints:
+    """Where each slot's first row stands."""
+    slot = opens - opens % step_ms
+    return np.flatnonzero(np.concatenate([[True], slot[1:] != slot[:-1]]))
+
+
 def merge(minutes: Columns, step_ms: int) -> Columns:
-    """Exact candles ``step_ms`` long from minutes: first open, extremes, last close, sums."""
-    if not len(minutes):
+    """Exact candles ``step_ms`` long from minutes: first open, extremes, last close, sums.
+
+    A price is a trade's: minutes without trades count only where a slot has no others.
+    """
+    if not len(minutes) or step_ms == MINUTE_MS:
         return minutes
-    slot = minutes.open_ms - minutes.open_ms % step_ms
-    starts = np.flatnonzero(np.concatenate([[True], slot[1:] != slot[:-1]]))
+    starts = _starts(minutes.open_ms, step_ms)
+    traded = minutes.trades > 0
+    lengths = np.diff([*starts, len(traded)])
+    counts = traded | ~np.repeat(np.logical_or.reduceat(traded, starts), lengths)
+    minutes = Columns(*(getattr(minutes, name)[counts] for name in Columns.__slots__))
+    starts, slot = _starts(minutes.open_ms, step_ms), minutes.open_ms - minutes.open_ms % step_ms
     ends = np.concatenate([starts[1:], [len(slot)]]) - 1
     return Columns(
         slot[starts],

@@ -28,7 +28,9 @@ def merged(rows: list[Candle], interval: Interval) -> list[Candle]:
     """Coarser candles by the plainest means."""
     made = []
     for open_ms, group in itertools.groupby(rows, key=lambda row: interval.floor(row.open_ms)):
-        slot = list(group)
+        whole = list(group)
+        # a price is a trade's: a quiet minute has none to add
+        slot = [row for row in whole if row.trades] or whole
         volume = format(sum((Decimal(row.volume) for row in slot), Decimal(0)).normalize(), "f")
         made.append(
             Candle(
