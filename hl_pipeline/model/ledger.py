@@ -37,13 +37,18 @@ _UNANSWERED = frozenset({GapReason.UNASKED, GapReason.FAILED, GapReason.EXCHANGE
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """A run of slots with the same story. ``next_try_ms`` is when asking again makes sense."""
+    """A run of slots with the same story. ``next_try_ms`` is when asking again makes sense.
+
+    ``is_dead``: it failed for good and waits in a dead letter; it is asked for
+    alone, so that what fails with it is nothing else.
+    """
 
     span: Span
     reason: GapReason
     next_try_ms: int
     attempts: int = 0
     first_absent_ms: int | None = None
+    is_dead: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +218,7 @@ def fail(
                 span=span,
                 reason=reason if gap.reason in _UNANSWERED else gap.reason,
                 attempts=gap.attempts + 1,
-                next_try_ms=asked_ms + wait,
+                next_try_ms=gap.next_try_ms if gap.is_dead else asked_ms + wait,
             )
             for span in SpanSet.single(*gap.span) & closed
         )
@@ -331,7 +336,12 @@ def _absent_before(gap: Gap, asked_ms: int, policy: ProofPolicy) -> bool:
 def _stay(
     gap: Gap, slots: SpanSet, reason: GapReason, first_absent_ms: int | None, asked_ms: int, policy: ProofPolicy
 ) -> list[Gap]:
-    """The slots remain a gap, to be asked for again when that can teach something."""
+    """The slots remain a gap, to be asked for again when that can teach something.
+
+    Any answer brings a dead gap back to life, but one that refuses its rows again.
+    """
+    if gap.is_dead and reason is gap.reason is GapReason.REJECTED:
+        return [replace(gap, span=span, attempts=gap.attempts + 1) for span in slots]
     return [
         Gap(
             span,

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from hl_pipeline.model.answer import CandleRequest
-from hl_pipeline.model.interval import Interval
-from hl_pipeline.model.ledger import ProofPolicy, SeriesState, last_reread
+from hl_pipeline.model.interval import MINUTE_MS, Interval
+from hl_pipeline.model.ledger import GapReason, ProofPolicy, SeriesState, last_reread
 from hl_pipeline.model.span import Span, SpanSet
 from hl_pipeline.model.tariff import ROWS_PER_CANDLE_WEIGHT, request_weight
 
@@ -24,6 +24,9 @@ EDGE_SLOTS = ROWS_PER_CANDLE_WEIGHT
 MARGIN_SLOTS = 15
 _MOST_DOUBLINGS = 6
 
+
+#: Beside a dead window the newest slots are asked for when a quarter of its length has passed again, or this.
+EDGE_PATIENCE_MS = 30 * MINUTE_MS
 
 #: Which slots of a series somebody looks after, at a market time (ms UTC).
 SlotsOf = Callable[[SeriesState, int], SpanSet]
@@ -48,13 +51,16 @@ def due_slots(state: SeriesState, now_ms: int, policy: ProofPolicy, *, window: S
     """Slots worth asking for at ``now_ms``.
 
     Without ``window``: gaps whose next try has come, and closed, settled slots
-    never asked for. With it: everything unsettled in the window, whatever its
-    next try; a person asked.
+    never asked for, though not at once beside a window that failed for good.
+    With it: everything unsettled in the window, whatever its next try; a
+    person asked.
     """
     interval = state.key.interval
     settled_end = interval.floor(now_ms - policy.settle_ms)
     end = settled_end if state.ended_ms is None else min(settled_end, state.ended_ms)
     unasked = SpanSet.single(max(state.known_until_ms, state.expected_start_ms), end)
+    if window is None and unasked.total_ms < _patience_at_the_edge_ms(state):
+        unasked = SpanSet()
     gaps = SpanSet.of(gap.span for gap in state.gaps if window is not None or gap.next_try_ms <= now_ms)
     wanted = (gaps | unasked) & SpanSet.single(interval.oldest_reachable(now_ms), settled_end)
     if window is None:
@@ -82,7 +88,9 @@ def plan(
         due = due_slots(state, now_ms, policy, window=window) & allowed
         if window is None and state.is_derived and not state.never_answered:
             due &= SpanSet.single(0, state.key.interval.floor(now_ms - policy.settle_ms - patience_ms))
-        spans = [_widened(span, state, now_ms, policy) for span in pack(due, state.step_ms)]
+        dead = SpanSet.of(gap.span for gap in state.gaps if gap.is_dead)
+        spans = [_widened(span, state, now_ms, policy) for span in pack(due - dead, state.step_ms, _unanswered(state))]
+        spans += due & dead  # each alone, as it is: nothing else shall fail with it
         if window is None and state.is_derived and state.key.interval.floor(now_ms) in allowed:
             spans += _reconciliation(state, spans, now_ms, policy)
         planned += (_planned(state, span, due) for span in spans)
@@ -117,11 +125,11 @@ def _reconciliation(state: SeriesState, asked: Sequence[Span], now_ms: int, poli
     return [Span(max(start, state.expected_start_ms, state.key.interval.oldest_reachable(now_ms)), end)]
 
 
-def pack(wanted: SpanSet, step_ms: int) -> list[Span]:
-    """Join neighbours while one request over both costs no more than two."""
+def pack(wanted: SpanSet, step_ms: int, apart: SpanSet = SpanSet()) -> list[Span]:  # noqa: B008  # it is immutable
+    """Join neighbours while one request over both costs no more than two, but never over the slots of ``apart``."""
     packed: list[Span] = []
     for span in wanted:
-        if packed:
+        if packed and not SpanSet.single(packed[-1].end_ms, span.start_ms) & apart:
             joined = Span(packed[-1].start_ms, span.end_ms)
             if _weight(joined, step_ms) <= _weight(packed[-1], step_ms) + _weight(span, step_ms):
                 packed[-1] = joined
@@ -134,7 +142,29 @@ def _weight(span: Span, step_ms: int) -> int:
     return request_weight("candleSnapshot", span.length_ms // step_ms)
 
 
+def _unanswered(state: SeriesState) -> SpanSet:
+    """Dead slots that spoil a request for others as well; a row that is refused spoils nothing else."""
+    return SpanSet.of(gap.span for gap in state.gaps if gap.is_dead and gap.reason is not GapReason.REJECTED)
+
+
+def _patience_at_the_edge_ms(state: SeriesState) -> int:
+    """How long the newest slots may wait because those before them are dead: the series seems to fail as a whole."""
+    dead = _unanswered(state)
+    if not dead or dead.spans[-1].end_ms < state.known_until_ms:
+        return 0
+    return min(dead.spans[-1].length_ms // 4, EDGE_PATIENCE_MS)
+
+
 def _widened(span: Span, state: SeriesState, now_ms: int, policy: ProofPolicy) -> Span:
+    """The span with what it pays to ask for beside it, up to the next dead slots: with those it would fail."""
+    wide = _with_neighbours(span, state, now_ms, policy)
+    dead = _unanswered(state)
+    start = max((found.end_ms for found in dead if found.end_ms <= span.start_ms), default=wide.start_ms)
+    end = min((found.start_ms for found in dead if found.start_ms >= span.end_ms), default=wide.end_ms)
+    return Span(max(start, wide.start_ms), min(end, wide.end_ms))
+
+
+def _with_neighbours(span: Span, state: SeriesState, now_ms: int, policy: ProofPolicy) -> Span:
     """With a margin, to have rows on both sides; near the live edge, with the last slots and the open one.
 
     Once in a while a read at the edge reaches back further, to see again what was settled hours ago.
@@ -155,11 +185,16 @@ def _widened(span: Span, state: SeriesState, now_ms: int, policy: ProofPolicy) -
 
 
 def _reread_from(state: SeriesState, now_ms: int, policy: ProofPolicy) -> int:
-    """Open time of the oldest slot that a re-read which is due wants; now when none is."""
+    """Open time of the oldest slot that a re-read which is due wants; now when none is.
+
+    While dead slots lie in its way it is not due: it could not get past them.
+    """
+    dead = _unanswered(state)
     due = (
         state.key.interval.floor(now_ms - reread.reach_ms)
         for number, reread in enumerate(policy.rereads_of(state))
         if reread.is_due(state.series_id, last_reread(state, number), now_ms)
+        and not dead & SpanSet.single(now_ms - reread.reach_ms, now_ms)
     )
     return min(due, default=now_ms)
 

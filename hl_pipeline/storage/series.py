@@ -152,10 +152,10 @@ def _states(
 
 def _gaps(connection: Connection, series_ids: Sequence[int]) -> defaultdict[int, list[Gap]]:
     found: defaultdict[int, list[Gap]] = defaultdict(list)
-    for series_id, start, end, reason, next_try, attempts, first_absent in connection.execute(
+    for series_id, start, end, reason, *story in connection.execute(
         query("series_gaps"), {"series_ids": list(series_ids)}
     ):
-        found[series_id].append(Gap(Span(start, end), GapReason(reason), next_try, attempts, first_absent))
+        found[series_id].append(Gap(Span(start, end), GapReason(reason), *story))
     return found
 
 
@@ -170,6 +170,7 @@ def _gap_columns(state: SeriesState) -> dict[str, object]:
         "first_absent": [_optional(gap.first_absent_ms) for gap in gaps],
         "next_tries": [to_datetime(gap.next_try_ms) for gap in gaps],
         "deadlines": [to_datetime(interval.deadline(gap.span.start_ms)) for gap in gaps],
+        "are_dead": [gap.is_dead for gap in gaps],
     }
 
 

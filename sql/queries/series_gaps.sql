@@ -6,7 +6,8 @@ select
     reason,
     hl.epoch_ms(next_try) as next_try_ms,
     attempts,
-    hl.epoch_ms(first_absent_at) as first_absent_ms
+    hl.epoch_ms(first_absent_at) as first_absent_ms,
+    is_dead
 from hl.gap
 where series_id = any(%(series_ids)s::integer[])
 order by series_id, slots
