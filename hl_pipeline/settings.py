@@ -27,6 +27,7 @@ from pydantic import (
 
 from hl_pipeline.model.failure import InvalidSetting
 from hl_pipeline.model.interval import Interval
+from hl_pipeline.model.universe import Universe
 
 PREFIX = "HL_"
 #: Read by the tests, not by the pipeline.
@@ -59,7 +60,8 @@ class Settings(BaseModel):
     ``home`` is absolute; ``settle_seconds`` is how long after its close a candle may still change;
     ``request_deadline_seconds`` bounds one request in total; ``backfill_max_weight`` and ``backfill_max_minutes`` are
     what one back-fill may need (Dagster ends a run after an hour); ``clock_offset_ms`` shifts market time, in the
-    sandbox only.
+    sandbox only. ``markets`` are collected beside the ``universe``; ``period_seconds`` is the least time between
+    two collections.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=True)
@@ -71,13 +73,15 @@ class Settings(BaseModel):
     dagster_database_url: SecretStr | None = None
     home: Path = Path(".hl")
     markets: Annotated[tuple[str, ...], CommaList] = ("BTC", "ETH", "SOL", "ARB", "OP", "MATIC")
+    universe: Universe = Universe.TOP50
     intervals: Annotated[tuple[Interval, ...], CommaList] = tuple(Interval)
+    period_seconds: int = Field(default=60, ge=60, le=900)
     weight_per_minute: int = Field(default=1200, ge=60, le=100_000)
     settle_seconds: float = Field(default=10.0, ge=0, le=3600, allow_inf_nan=False)
     concurrency: int = Field(default=4, ge=1, le=16)
     request_deadline_seconds: float = Field(default=15.0, gt=0, le=300, allow_inf_nan=False)
     max_body_bytes: int = Field(default=16 * 1024 * 1024, ge=64 * 1024, le=1024 * 1024 * 1024)
-    backfill_max_weight: int = Field(default=40_000, ge=100)
+    backfill_max_weight: int = Field(default=40_000, ge=20)
     backfill_max_minutes: int = Field(default=50, ge=1, le=1440)
     ui_port: int = Field(default=3000, ge=1, le=65535)
     ui_host: str = "127.0.0.1"

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from hl_pipeline.model.failure import InvalidSetting
 from hl_pipeline.model.interval import Interval
+from hl_pipeline.model.universe import Universe
 from hl_pipeline.settings import Settings
 
 CANARY = "canary-9f3c"
@@ -19,6 +20,8 @@ def test_nothing_set_means_the_live_exchange_and_the_embedded_postgres() -> None
     assert (settings.venue, settings.endpoint) == ("live", "https://api.hyperliquid.xyz")
     assert settings.database_url is None
     assert settings.markets == ("BTC", "ETH", "SOL", "ARB", "OP", "MATIC")
+    assert settings.universe is Universe.TOP50
+    assert settings.period_seconds == 60
     assert settings.intervals == tuple(Interval)
     assert settings.home == Path.cwd() / ".hl"
     assert settings.ui_host == "127.0.0.1"
@@ -57,6 +60,9 @@ def test_settings_do_not_change() -> None:
         ("HL_MARKETS", "BTC,,ETH", "single commas"),
         ("HL_MARKETS", "BTC; drop table", "not a coin"),
         ("HL_MARKETS", "BTC,BTC", "more than once"),
+        ("HL_UNIVERSE", "top10", "'list', 'top50', 'top100' or 'all'"),
+        ("HL_PERIOD_SECONDS", "59", "greater than or equal to 60"),
+        ("HL_PERIOD_SECONDS", "901", "less than or equal to 900"),
         ("HL_INTERVALS", "1m,2m", "'1m', '5m'"),
         ("HL_CONCURRENCY", "17", "less than or equal to 16"),
         ("HL_WEIGHT_PER_MINUTE", "many", "valid integer"),

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from hl_pipeline.cli.options import Names, judged_intervals
+from hl_pipeline.cli.options import Names, judged_intervals, require_tracked
 from hl_pipeline.cli.screen import console, print_json, progress
 from hl_pipeline.collect.fill import FillReport, fill
 from hl_pipeline.collect.markets import MarketsReport, refresh_markets
@@ -81,8 +81,14 @@ def run(pipeline: Pipeline, wanted: Wanted, *, quiet: bool) -> tuple[MarketsRepo
     """Refresh the markets, then fill; a progress bar unless ``quiet``."""
     settings = pipeline.settings
     markets = refresh_markets(
-        pipeline.source, pipeline.database, pipeline.clock, coins=settings.markets, intervals=settings.intervals
+        pipeline.source,
+        pipeline.database,
+        pipeline.clock,
+        coins=settings.markets,
+        intervals=settings.intervals,
+        universe=settings.universe,
     )
+    require_tracked(settings, wanted.coins, markets.tracked)
     with progress(console()) as bar:
         task = bar.add_task("candles", total=None, note="", visible=not quiet)
 
@@ -114,6 +120,7 @@ def _document(markets: MarketsReport, report: FillReport) -> dict[str, Any]:
         **asdict(report),
         "weight": report.weight + markets.weight,
         "coins_failed": sorted(report.coins_failed),
+        "markets_tracked": len(markets.tracked),
         "unknown_coins": markets.unknown,
     }
 

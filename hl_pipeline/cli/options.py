@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import click
 
 from hl_pipeline.model.interval import Interval
+from hl_pipeline.model.universe import Universe
 from hl_pipeline.settings import Settings
 
 
@@ -26,18 +28,29 @@ class Names(click.ParamType):
 def judged_intervals(
     settings: Settings, coins: tuple[str, ...] | None, intervals: tuple[str, ...] | None
 ) -> tuple[Interval, ...] | None:
-    """The chosen intervals; null is all of them.
+    """The chosen intervals; null is all of them. Which coins a universe tracks, only ``require_tracked`` can tell.
 
     Raises:
         click.UsageError: a coin is not tracked, or an interval not collected.
     """
-    strange = set(coins or ()) - set(settings.markets)
-    if strange:
-        raise click.UsageError(
-            f"{', '.join(sorted(strange))} is not tracked; HL_MARKETS has {','.join(settings.markets)}"
-        )
+    if settings.universe is Universe.LIST:
+        require_tracked(settings, coins, settings.markets)
     untaken = set(intervals or ()) - {str(interval) for interval in settings.intervals}
     if untaken:
         taken = ",".join(map(str, settings.intervals))
         raise click.UsageError(f"{', '.join(sorted(untaken))} is not collected; HL_INTERVALS has {taken}")
     return None if intervals is None else tuple(map(Interval, intervals))
+
+
+def require_tracked(settings: Settings, coins: Collection[str] | None, tracked: Collection[str]) -> None:
+    """Refuse coins that are not among the ``tracked``; null asks for all of them.
+
+    Raises:
+        click.UsageError: a coin is not tracked.
+    """
+    strange = set(coins or ()) - set(tracked)
+    if strange:
+        universe = "" if settings.universe is Universe.LIST else f", HL_UNIVERSE is {settings.universe}"
+        raise click.UsageError(
+            f"{', '.join(sorted(strange))} is not tracked; HL_MARKETS has {','.join(settings.markets)}{universe}"
+        )

@@ -12,11 +12,18 @@ from hl_pipeline.cli.screen import console
 from hl_pipeline.cli.station import open_station, require_ui_port
 from hl_pipeline.cli.supervisor import Program, Stop
 from hl_pipeline.model.failure import ExchangeUnavailable, TryAgain
+from hl_pipeline.model.universe import Universe
 from hl_pipeline.runtime import open_pipeline
 from hl_pipeline.settings import Settings
 
 Say = Callable[[str], None]
 _PATIENCE_SECONDS = 9.0
+_UNIVERSES = {
+    Universe.LIST: "",
+    Universe.TOP50: "the 50 largest by volume, and ",
+    Universe.TOP100: "the 100 largest by volume, and ",
+    Universe.ALL: "every listed perpetual, and ",
+}
 _NEXT_STEPS = {
     "live": "Try again when it can be reached from here",
     "testnet": "Try again when it can be reached from here",
@@ -94,7 +101,7 @@ def _block(settings: Settings, ground: Ground, ui_url: str) -> str:
             "",
             f"  Dagster UI   {ui_url}",
             f"  Exchange     {settings.venue} ({settings.endpoint})",
-            f"  Markets      {', '.join(settings.markets)}",
+            f"  Markets      {_UNIVERSES[settings.universe]}{', '.join(settings.markets)}",
             f"  Database     {ground.database.address}, in {settings.venue_home}"
             if ground.server
             else f"  Database     {ground.database.address}",

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Protocol
 
+from hl_pipeline.collect.market_alerts import tell
 from hl_pipeline.model.answer import MarketsAnswer, RejectedRow
 from hl_pipeline.model.clock import Clock
 from hl_pipeline.model.failure import BadAnswer, PipelineError
 from hl_pipeline.model.interval import Interval
+from hl_pipeline.model.universe import Universe, choose
 from hl_pipeline.storage import fetches, markets, series
 from hl_pipeline.storage.candles import Partitions
 from hl_pipeline.storage.engine import Database
-from hl_pipeline.storage.markets import MarketChanges
+from hl_pipeline.storage.markets import MarketChanges, Tracked
 
 
 class MarketSource(Protocol):
@@ -26,12 +29,20 @@ class MarketSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class MarketsReport:
-    """What one refresh found. ``unknown`` are wanted coins that the exchange does not have."""
+    """What one refresh found. ``unknown`` are wanted coins that the exchange does not have.
+
+    ``tracked`` are the coins collected from now on, ``turned`` those of whom
+    that is new or over. ``restarted`` series were left alone for so long that
+    they begin anew.
+    """
 
     changes: MarketChanges
+    tracked: list[str]
+    turned: Tracked
     contexts: int
     series_added: int
     reopened: int
+    restarted: int
     unknown: list[str]
     rejected: list[RejectedRow]
     weight: int
@@ -51,9 +62,10 @@ def refresh_markets(
     *,
     coins: Collection[str],
     intervals: Collection[Interval],
+    universe: Universe = Universe.LIST,
     run_id: str | None = None,
 ) -> MarketsReport:
-    """Store the universe with its changes and quotes, track ``coins`` and make their series.
+    """Store all markets with their changes and quotes, track ``coins`` and the ``universe``, make their series.
 
     Raises:
         TryAgain: the exchange could not be asked, or sent a universe without markets; nothing was changed.
@@ -64,15 +76,27 @@ def refresh_markets(
     answer = _ask(source, database, fetch_id, dexes, spot)
     Partitions(database, "market_context").ensure(asked_ms, asked_ms)
     with database.connection() as connection:
-        changes = markets.upsert(connection, answer.markets, asked_ms)
-        unknown = markets.track(connection, coins)
+        unreadable = {row.position for row in answer.rejected}
+        changes = markets.upsert(connection, answer.markets, asked_ms, dexes=dexes, spot=spot, unreadable=unreadable)
+        standings = markets.standings(connection, _day_volumes(answer))
+        turned = markets.track(connection, choose(universe, coins, standings, asked_ms), asked_ms)
         contexts = markets.insert_contexts(connection, answer.contexts, asked_ms, fetch_id=fetch_id)
-        added = series.ensure(connection, intervals, asked_ms)
         reopened = series.reopen_relisted(connection)
+        restarted = series.restart(connection, {*turned.begun, *changes.relisted}, asked_ms)
+        added = series.ensure(connection, intervals, asked_ms)
+        tracked, unknown = markets.tracked(connection), markets.unknown(connection, coins)
+        tell(connection, changes, standings, tracked, asked_ms)
         for receipt in answer.receipts[:1]:
             fetches.landed(connection, fetch_id, receipt, rows=len(answer.markets), rejected=answer.rejected)
     weight = sum(receipt.weight for receipt in answer.receipts)
-    return MarketsReport(changes, contexts, added, reopened, unknown, answer.rejected, weight)
+    return MarketsReport(
+        changes, tracked, turned, contexts, added, reopened, restarted, unknown, answer.rejected, weight
+    )
+
+
+def _day_volumes(answer: MarketsAnswer) -> dict[str, Decimal]:
+    """Notional volume of 24 hours by coin, in quote currency."""
+    return {context.coin: Decimal(context.day_notional_volume) for context in answer.contexts}
 
 
 def refresh_contexts(

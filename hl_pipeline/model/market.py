@@ -20,6 +20,7 @@ class Market:
     """One market. ``coin`` is the exchange's case-sensitive name: ``BTC``, ``@107``, ``xyz:TSLA``.
 
     ``dex`` is empty except for builder markets; ``max_leverage`` is null for spot.
+    ``universe_index`` is its place in its dex's universe, a spot pair's own index; a name may change at one place.
     """
 
     coin: str
@@ -28,6 +29,7 @@ class Market:
     sz_decimals: int
     max_leverage: int | None
     is_delisted: bool = False
+    universe_index: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

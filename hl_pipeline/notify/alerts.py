@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from hl_pipeline.model.alert import Alert, Severity, fingerprint
 from hl_pipeline.model.candle import SeriesKey
 from hl_pipeline.model.interval import to_datetime
 from hl_pipeline.model.span import SpanSet
 
-__all__ = ["Alert", "Severity", "failed_check", "failed_run", "fingerprint", "slots_lost"]
+__all__ = [
+    "Alert",
+    "Severity",
+    "failed_check",
+    "failed_run",
+    "fingerprint",
+    "market_delisted",
+    "market_listed",
+    "markets_absent",
+    "slots_lost",
+]
 
 
 def failed_run(job: str, run_id: str, error: str) -> Alert:
@@ -53,6 +65,41 @@ def slots_lost(key: SeriesKey, lost: SpanSet, in_all: int) -> Alert:
             "run `hl gaps` for what can still be had; what is lost only comes back from an archive"
         ),
         labels={"coin": key.coin, "interval": str(key.interval)},
+    )
+
+
+def market_listed(coin: str) -> Alert:
+    """The exchange has listed a market, and we collect it from now on."""
+    return Alert(
+        rule="market_listed",
+        severity=Severity.INFO,
+        summary=f"{coin} is new on the exchange and is collected from now on; its first candles are awaited",
+        next_step="nothing: this ends with its first candles; to leave it out set HL_UNIVERSE=list",
+        labels={"coin": coin},
+    )
+
+
+def market_delisted(coin: str) -> Alert:
+    """The exchange has delisted a market that we collect."""
+    return Alert(
+        rule="market_delisted",
+        severity=Severity.INFO,
+        summary=f"{coin} is delisted: its series end with their last candle, what is stored stays",
+        next_step="nothing: this ends with its series, two hours later at the earliest; was it renamed? see "
+        "hl.market_history, and name the new coin in HL_MARKETS if you want it",
+        labels={"coin": coin},
+    )
+
+
+def markets_absent(coins: Sequence[str]) -> Alert:
+    """Markets that we collect are missing from the exchange's list of markets, without being delisted."""
+    shown = ", ".join(coins[:20]) + (f" and {len(coins) - 20} more" if len(coins) > 20 else "")
+    return Alert(
+        rule="markets_absent",
+        severity=Severity.WARNING,
+        summary=f"the exchange does not name {len(coins)} collected markets any more, nor calls them delisted: {shown}",
+        next_step="see is_absent, renamed_to and delisted in hl.market_history; nothing was ended or merged: they are "
+        "asked for on, those the universe brought in for three days, and those in HL_MARKETS until you take them out",
     )
 
 

@@ -52,6 +52,7 @@ class _Token(msgspec.Struct, rename="camel"):
 class _Pair(msgspec.Struct):
     name: str
     tokens: tuple[int, int]
+    index: int | None = None
 
 
 class _SpotUniverse(msgspec.Struct):
@@ -253,7 +254,7 @@ def _perps(raws: Sequence[msgspec.Raw], dex: str) -> tuple[list[Market | None], 
             ]
             broken = first_broken(rules)
             if broken is None:
-                market = Market(row.name, kind, dex, row.sz_decimals, row.max_leverage, bool(row.is_delisted))
+                market = Market(row.name, kind, dex, row.sz_decimals, row.max_leverage, bool(row.is_delisted), position)
                 seen.add(row.name)
             else:
                 rejected.append(reject(position, *broken, raw))
@@ -278,7 +279,7 @@ def _pairs(meta: _SpotUniverse) -> Markets:
         ]
         broken = first_broken(rules)
         if broken is None:
-            markets.append(Market(row.name, MarketKind.SPOT, "", decimals[base], None))
+            markets.append(Market(row.name, MarketKind.SPOT, "", decimals[base], None, universe_index=row.index))
             seen.add(row.name)
         else:
             rejected.append(reject(position, *broken, raw))

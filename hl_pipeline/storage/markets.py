@@ -2,42 +2,138 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
+from decimal import Decimal
 from typing import NamedTuple
 
 from psycopg.types.json import Jsonb
 
 from hl_pipeline.model.interval import to_datetime
 from hl_pipeline.model.market import Market, MarketContext
+from hl_pipeline.model.universe import Choice, Standing, TrackedBy
 from hl_pipeline.storage.engine import Connection
 from hl_pipeline.storage.sql import query
 
 
 class MarketChanges(NamedTuple):
-    """What an upsert of the universe found: markets offered, newly listed, attributes changed, newly delisted."""
+    """What an upsert of the universe found: markets offered, attributes changed, and to which coins what happened.
+
+    ``knew_some`` says that some of the offered markets were known before:
+    without it every market counts as listed, and none of that is news.
+    ``absent`` are no longer named by the exchange, ``returned`` are named
+    again. ``renamed`` says ``OLD to NEW``.
+    """
 
     markets: int
-    listed: int
     changed: int
-    delisted: int
+    knew_some: bool
+    listed: list[str]
+    delisted: list[str]
+    relisted: list[str]
+    absent: list[str]
+    returned: list[str]
+    renamed: list[str]
 
 
-def upsert(connection: Connection, markets: Sequence[Market], seen_ms: int) -> MarketChanges:
-    """Bring the markets up to date; every changed attribute leaves a row in ``market_history``."""
+class Tracked(NamedTuple):
+    """The coins whose collection begins and ends with a choice."""
+
+    begun: list[str]
+    ended: list[str]
+
+
+class Cadence(NamedTuple):
+    """What the polling period follows from: markets at the live edge, percent of the weight that is the live lane's."""
+
+    markets: int
+    live_percent: int
+
+
+def upsert(
+    connection: Connection,
+    markets: Sequence[Market],
+    seen_ms: int,
+    *,
+    dexes: Collection[str] = ("",),
+    spot: bool = False,
+    unreadable: Collection[int] = (),
+) -> MarketChanges:
+    """Bring the markets up to date; every changed attribute leaves a row in ``market_history``.
+
+    ``dexes`` and ``spot`` say which universes were asked for: who of them is
+    not among ``markets`` is absent since now, unless it last stood at one of
+    the ``unreadable`` places of its universe.
+    """
     row = connection.execute(
         query("markets_upsert"),
-        {"markets": Jsonb([asdict(market) for market in markets]), "seen_at": to_datetime(seen_ms)},
+        {
+            "markets": Jsonb([asdict(market) for market in markets]),
+            "seen_at": to_datetime(seen_ms),
+            "dexes": list(dexes),
+            "spot": spot,
+            "unreadable": list(unreadable),
+        },
     ).fetchone()
     assert row is not None  # noqa: S101  # a select of scalars gives one row
     return MarketChanges(*row)
 
 
-def track(connection: Connection, coins: Collection[str]) -> list[str]:
-    """Collect exactly these markets from now on; returns the coins the exchange does not have."""
-    wanted = list(coins)
-    connection.execute(query("markets_track"), {"coins": wanted})
-    return [row[0] for row in connection.execute(query("markets_unknown"), {"coins": wanted})]
+def standings(connection: Connection, day_volumes: Mapping[str, Decimal]) -> list[Standing]:
+    """Every market with its 24-hour notional volume, as far as ``day_volumes`` knows it."""
+    return [
+        Standing(
+            coin=coin,
+            is_perp=is_perp,
+            is_delisted=is_delisted,
+            is_absent=is_absent,
+            day_volume=day_volumes.get(coin),
+            tracked_by=None if tracked_by is None else TrackedBy(tracked_by),
+            outside_since_ms=outside_since_ms,
+        )
+        for coin, is_perp, is_delisted, is_absent, tracked_by, outside_since_ms in connection.execute(
+            query("markets_standings")
+        )
+    ]
+
+
+def track(connection: Connection, choices: Sequence[Choice], seen_ms: int) -> Tracked:
+    """Collect as chosen from now on; a market without a choice stays as it was."""
+    since = [choice.outside_since_ms for choice in choices]
+    row = connection.execute(
+        query("markets_track"),
+        {
+            "coins": [choice.coin for choice in choices],
+            "ranks": [choice.rank for choice in choices],
+            "tracked_by": [choice.tracked_by and str(choice.tracked_by) for choice in choices],
+            "outside_since": [None if at is None else to_datetime(at) for at in since],
+            "seen_at": to_datetime(seen_ms),
+        },
+    ).fetchone()
+    assert row is not None  # noqa: S101  # a select of scalars gives one row
+    return Tracked(*row)
+
+
+def unknown(connection: Connection, coins: Collection[str]) -> list[str]:
+    """Which of the coins the exchange has never named."""
+    return [row[0] for row in connection.execute(query("markets_unknown"), {"coins": list(coins)})]
+
+
+def tracked(connection: Connection) -> list[str]:
+    """The collected coins, those with the most volume first."""
+    return [row[0] for row in connection.execute(query("markets_tracked"))]
+
+
+def news_over(connection: Connection) -> list[str]:
+    """Fingerprints of the open alerts on listings and delistings that need no more attention."""
+    return [row[0] for row in connection.execute(query("market_news_over"))]
+
+
+def cadence(connection: Connection) -> Cadence:
+    """How many markets are polled, and on how much of the weight."""
+    row = connection.execute(query("cadence")).fetchone()
+    assert row is not None  # noqa: S101  # a select of scalars gives one row
+    return Cadence(*row)
 
 
 def insert_contexts(

@@ -53,6 +53,7 @@ def environ(
         "HL_ENDPOINT": exchange.url,
         "HL_DATABASE_URL": database.libpq_url,
         "HL_HOME": str(home),
+        "HL_UNIVERSE": "list",
         "HL_MARKETS": ",".join(COINS),
         "HL_INTERVALS": ",".join(INTERVALS),
     }

@@ -70,6 +70,7 @@ def collect(sandbox: RunningSandbox, database: Database, home: Path, dagster: st
         "HL_ENDPOINT": sandbox.url,
         "HL_DATABASE_URL": database.libpq_url,
         "HL_HOME": str(home),
+        "HL_UNIVERSE": "list",
         "HL_MARKETS": "BTC,ETH",
         "HL_INTERVALS": "1m,5m,1h",
         "HL_WEIGHT_PER_MINUTE": "100000",

@@ -242,10 +242,11 @@ def test_a_change_of_a_market_is_written_down_once(bench: Bench) -> None:
     bench.refresh()
     history = (
         "select coin, attribute, old_value, new_value from hl.market_history join hl.market using (market_id)"
-        " order by changed_at, coin"
+        " order by changed_at, coin, attribute"
     )
     assert bench.rows(history) == [
         ("BTC", "listed", None, "BTC"),
+        ("BTC", "tracked_by", None, "list"),
         ("BTC", "max_leverage", "40", "50"),
         ("NEW", "listed", None, "NEW"),
     ]

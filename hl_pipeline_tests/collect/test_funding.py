@@ -13,6 +13,7 @@ from hl_pipeline.model.clock import ManualClock
 from hl_pipeline.model.failure import BudgetExhausted, ExchangeUnavailable, PipelineError
 from hl_pipeline.model.interval import to_datetime
 from hl_pipeline.model.market import FundingRate, Market, MarketKind
+from hl_pipeline.model.universe import Universe, choose
 from hl_pipeline.sandbox.catalogue import day
 from hl_pipeline.sandbox.funding import HOURLY_SINCE_MS, funding_history
 from hl_pipeline.sandbox.limiter import LimiterMode
@@ -45,7 +46,8 @@ class Bench:
     def learn(self, *found: Market) -> None:
         with self.database.connection() as connection:
             markets.upsert(connection, found, self.clock.now_ms())
-            markets.track(connection, self.coins)
+            standings, now_ms = markets.standings(connection, {}), self.clock.now_ms()
+            markets.track(connection, choose(Universe.LIST, self.coins, standings, now_ms), now_ms)
 
     def refresh(self, source: FundingExchange | HyperliquidRest, pages: int = 1000) -> FundingReport:
         return refresh_funding(source, self.database, self.clock, coins=self.coins, pages=pages, run_id="run")

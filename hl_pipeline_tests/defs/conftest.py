@@ -11,6 +11,7 @@ import pytest
 from hl_pipeline.collect.fill import FillPolicy
 from hl_pipeline.model.clock import ManualClock
 from hl_pipeline.model.interval import Interval
+from hl_pipeline.model.universe import Universe
 from hl_pipeline.runtime import Pipeline
 from hl_pipeline.settings import Settings
 from hl_pipeline.storage.budget import PostgresBudget
@@ -33,7 +34,12 @@ def exchange(clock: ManualClock) -> FakeExchange:
 
 @pytest.fixture
 def pipeline(database: Database, exchange: FakeExchange, clock: ManualClock) -> Pipeline:
-    settings = Settings(venue="sandbox", markets=("BTC", "ETH"), intervals=(Interval.M15, Interval.H1, Interval.D1))
+    settings = Settings(
+        venue="sandbox",
+        universe=Universe.LIST,
+        markets=("BTC", "ETH"),
+        intervals=(Interval.M15, Interval.H1, Interval.D1),
+    )
     budget = PostgresBudget(database, key="test", max_weight=1164)
     budget.ensure()
     return Pipeline(

@@ -14,6 +14,7 @@ from hl_pipeline.cli.ground import Ground
 from hl_pipeline.cli.supervisor import Program, Stop, Supervisor, free_port, listens
 from hl_pipeline.model.clock import ManualClock, SystemClock
 from hl_pipeline.model.interval import MINUTE_MS
+from hl_pipeline.model.universe import Universe
 from hl_pipeline.runtime import Pipeline, open_pipeline
 from hl_pipeline.settings import Settings
 from hl_pipeline.storage.overview import last_asked_ms
@@ -68,6 +69,7 @@ def demo_settings(environ: dict[str, str], port: int | None) -> Settings:
         endpoint=f"http://127.0.0.1:{exchange_port}",
         home=given.home / "demo",
         markets=COINS,
+        universe=Universe.LIST,
         weight_per_minute=DEMO_WEIGHT,
         ui_port=port or given.ui_port,
     )

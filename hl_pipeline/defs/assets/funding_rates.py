@@ -14,6 +14,7 @@ from hl_pipeline.health.funding import on_funding
 from hl_pipeline.health.verdict import Verdict
 from hl_pipeline.runtime import Pipeline
 from hl_pipeline.storage import funding
+from hl_pipeline.storage.markets import tracked
 
 FUNDING_COLUMNS = {
     "market_id": ("integer", "the market, as in hl.market"),
@@ -60,18 +61,19 @@ def funding_rates(
     **Hours missing** counts rates that the exchange never sent between two that it did: one on 2023-07-02 is its own.
     When a market fails the others go on, and the next run asks again from the same place.
     """
-    settings = pipeline.settings
     with said_plainly():
+        with pipeline.database.connection() as connection:
+            coins = tracked(connection)
         report = refresh_funding(
             pipeline.source,
             pipeline.database,
             pipeline.clock,
-            coins=settings.markets,
+            coins=coins,
             pages=config.pages,
             run_id=context.run.run_id,
         )
         with pipeline.database.connection() as connection:
-            stored = funding.summary(connection, settings.markets)
+            stored = funding.summary(connection, coins)
         verdict = judge_funding(pipeline)
     for failure in report.failures:
         context.log.warning("%s", failure)
@@ -95,7 +97,7 @@ def funding_rates(
 def judge_funding(pipeline: Pipeline) -> Verdict:
     """Whether the newest rates are young enough at this moment."""
     with pipeline.database.connection() as connection:
-        return on_funding(pipeline.clock.now_ms(), funding.progress(connection, pipeline.settings.markets))
+        return on_funding(pipeline.clock.now_ms(), funding.progress(connection, tracked(connection)))
 
 
 def funding_metadata(report: FundingReport) -> dict[str, dg.MetadataValue | int | str]:

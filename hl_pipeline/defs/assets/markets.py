@@ -17,6 +17,11 @@ MARKET_COLUMNS = {
     "max_leverage": ("integer", "highest leverage offered; null for spot"),
     "is_delisted": ("boolean", "the exchange lists it no more"),
     "tracked": ("boolean", "we collect its candles"),
+    "tracked_by": ("text", "why: list (HL_MARKETS) or universe (HL_UNIVERSE); null when it is not collected"),
+    "volume_rank": ("integer", "rank by notional volume of 24 h among listed perpetual markets; 1 is the largest"),
+    "outside_since": ("timestamptz", "since when it has stood beyond the rank that stays; it leaves after three days"),
+    "universe_index": ("integer", "its place in the exchange's universe of its dex"),
+    "absent_since": ("timestamptz", "since when the exchange has not named it, UTC; null when it does"),
     "first_seen": ("timestamptz", "when we first saw it, UTC"),
     "last_seen": ("timestamptz", "when the exchange last named it, UTC"),
     "delisted_seen": ("timestamptz", "when we first saw it delisted, UTC; the exchange gives no date"),
@@ -37,10 +42,12 @@ CONTEXT_COLUMNS = {
 #: What depends on the markets needs them to exist, not what they quote; without a version of its own each hourly
 #: refresh would mark every month of candle history as out of date.
 MARKETS_VERSION = "markets"
+#: So many names fit into a line of metadata; all are in hl.market_history.
+SHOWN_COINS = 25
 
 
 def adopt_markets(context: dg.AssetExecutionContext, pipeline: Pipeline) -> MarketsReport:
-    """Refresh the markets and keep the ``market`` partitions equal to those that are tracked."""
+    """Refresh the markets; whoever is tracked becomes a ``market`` partition and stays one: its candles stay too."""
     settings = pipeline.settings
     report = refresh_markets(
         pipeline.source,
@@ -48,10 +55,10 @@ def adopt_markets(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Mark
         pipeline.clock,
         coins=settings.markets,
         intervals=settings.intervals,
+        universe=settings.universe,
         run_id=context.run.run_id,
     )
-    known = [coin for coin in settings.markets if coin not in report.unknown]
-    context.instance.add_dynamic_partitions(MARKET_PARTITIONS, known)
+    context.instance.add_dynamic_partitions(MARKET_PARTITIONS, report.tracked)
     return report
 
 
@@ -62,9 +69,40 @@ def record_markets(context: dg.AssetExecutionContext, report: MarketsReport) -> 
             asset_key="markets",
             description="learned by the first collection of an empty database",
             tags={"dagster/data_version": MARKETS_VERSION, "dagster/code_version": "1"},
-            metadata={"dagster/row_count": report.changes.markets, "newly listed": report.changes.listed},
+            metadata={"dagster/row_count": report.changes.markets, "tracked": len(report.tracked)},
         )
     )
+
+
+def markets_metadata(report: MarketsReport) -> dict[str, dg.MetadataValue | int | str]:
+    """What one refresh found and changed, coin by coin."""
+    changes = report.changes
+    return {
+        "dagster/row_count": changes.markets,
+        "tracked": len(report.tracked),
+        "newly tracked": _named(report.turned.begun),
+        "tracked no more": _named(report.turned.ended),
+        "newly listed": _named(changes.listed),
+        "newly delisted": _named(changes.delisted),
+        "listed again": _named(changes.relisted),
+        "named no more": _named(changes.absent),
+        "named again": _named(changes.returned),
+        "renamed": _named(changes.renamed),
+        "attributes changed": changes.changed,
+        "series added": report.series_added,
+        "series reopened": report.reopened,
+        "series begun anew": report.restarted,
+        "unknown coins": ", ".join(report.unknown) or "none",
+        "rows refused": table(
+            [{"position": row.position, "rule": row.rule, "value": row.value} for row in report.rejected]
+        ),
+        "weight spent": report.weight,
+    }
+
+
+def _named(coins: list[str]) -> str:
+    more = len(coins) - SHOWN_COINS
+    return (", ".join(coins[:SHOWN_COINS]) + (f" and {more} more" if more > 0 else "")) or "none"
 
 
 @dg.asset(
@@ -78,9 +116,11 @@ def record_markets(context: dg.AssetExecutionContext, report: MarketsReport) -> 
 def markets(context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[Pipeline]) -> dg.MaterializeResult:
     """Every market the exchange names, with the history of its changes (`hl.market`, `hl.market_history`).
 
-    Refreshed hourly by `refresh_markets`; fresh when its last run is under two hours old. It also makes the series
-    of every tracked market and feeds the `market` partitions of the candle history. **Unknown coins** in its
-    metadata are wanted in `HL_MARKETS` but do not exist: correct the spelling (case counts).
+    Refreshed hourly by `refresh_markets`; fresh when its last run is under two hours old. It chooses what is tracked
+    (`HL_MARKETS`, and by volume as `HL_UNIVERSE` says), makes the series of those and feeds the `market` partitions of
+    the candle history. **Unknown coins** in its metadata are wanted in `HL_MARKETS` but do not exist: correct the
+    spelling (case counts). **Named no more** are missing from the exchange's answer without being delisted: look again
+    after an hour, then at `hl.market_history`.
     """
     with said_plainly():
         report = adopt_markets(context, pipeline)
@@ -89,23 +129,7 @@ def markets(context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[Pipeli
             "the exchange has no %s: correct HL_MARKETS (case counts); the others are collected",
             ", ".join(report.unknown),
         )
-    changes = report.changes
-    return dg.MaterializeResult(
-        data_version=dg.DataVersion(MARKETS_VERSION),
-        metadata={
-            "dagster/row_count": changes.markets,
-            "newly listed": changes.listed,
-            "attributes changed": changes.changed,
-            "newly delisted": changes.delisted,
-            "series added": report.series_added,
-            "series reopened": report.reopened,
-            "unknown coins": ", ".join(report.unknown) or "none",
-            "rows refused": table(
-                [{"position": row.position, "rule": row.rule, "value": row.value} for row in report.rejected]
-            ),
-            "weight spent": report.weight,
-        },
-    )
+    return dg.MaterializeResult(data_version=dg.DataVersion(MARKETS_VERSION), metadata=markets_metadata(report))
 
 
 @dg.asset(
