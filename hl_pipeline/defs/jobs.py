@@ -8,6 +8,7 @@ from hl_pipeline.defs.assets.candle_history import asset_name
 from hl_pipeline.defs.assets.confidence import confidence_scores
 from hl_pipeline.defs.assets.data_contracts import data_contracts
 from hl_pipeline.defs.assets.funding_rates import funding_rates
+from hl_pipeline.defs.assets.gap_queue import gap_queue
 from hl_pipeline.defs.assets.latest_metrics import latest_metrics
 from hl_pipeline.defs.assets.live_candles import live_candles
 from hl_pipeline.defs.assets.markets import market_contexts, markets
@@ -43,6 +44,14 @@ refresh_funding = dg.define_asset_job(
     description="Read the funding rates of every tracked perpetual market on to now; then check that they are fresh.",
     # a lane of its own: a first reading takes minutes, and must neither hold up collections nor wait for a back-fill
     tags={LANE: "funding"},
+)
+
+drain_gaps = dg.define_asset_job(
+    "drain_gaps",
+    selection=dg.AssetSelection.assets(gap_queue).without_checks(),
+    description="Ask for the gaps behind the live edge that are due, nearest deadline first, in the gap lane; those "
+    "under 12 h from their deadline in the urgent lane.",
+    tags={LANE: "gap"},
 )
 
 backfill_candles = dg.define_asset_job(

@@ -11,6 +11,7 @@ from hl_pipeline.defs.assets.candle_history import candle_history
 from hl_pipeline.defs.assets.confidence import confidence_scores
 from hl_pipeline.defs.assets.data_contracts import data_contracts
 from hl_pipeline.defs.assets.funding_rates import funding_rates
+from hl_pipeline.defs.assets.gap_queue import gap_queue
 from hl_pipeline.defs.assets.latest_metrics import latest_metrics
 from hl_pipeline.defs.assets.live_candles import live_candles
 from hl_pipeline.defs.assets.markets import market_contexts, markets
@@ -23,6 +24,7 @@ from hl_pipeline.defs.resources import pipeline_from_environment, settings_from_
 from hl_pipeline.defs.seal import seal_months
 from hl_pipeline.defs.sensors.failures import alert_on_failed_runs, follow_successful_runs
 from hl_pipeline.defs.sensors.freshness import restart_stalled_collection
+from hl_pipeline.defs.sensors.gaps import drain_open_gaps
 from hl_pipeline.model.interval import Interval
 from hl_pipeline.runtime import Pipeline
 from hl_pipeline.settings import Settings
@@ -35,6 +37,7 @@ ASSETS = [
     market_contexts,
     funding_rates,
     live_candles,
+    gap_queue,
     *(candle_history(interval) for interval in Interval),
     confidence_scores,
     latest_metrics,
@@ -44,6 +47,7 @@ ASSETS = [
 CHECKS = [vital_signs, ledger_holds, funding_is_fresh, candles_contract, metrics_contract]
 JOBS: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [
     jobs.collect,
+    jobs.drain_gaps,
     jobs.refresh_markets,
     jobs.refresh_funding,
     jobs.health,
@@ -60,7 +64,7 @@ SCHEDULES = [
     schedules.contracts_hourly,
     schedules.seal_nightly,
 ]
-SENSORS = [restart_stalled_collection, alert_on_failed_runs, follow_successful_runs]
+SENSORS = [restart_stalled_collection, drain_open_gaps, alert_on_failed_runs, follow_successful_runs]
 
 
 def build(*, pipeline: Pipeline | None = None, settings: Settings | None = None) -> dg.Definitions:

@@ -17,7 +17,8 @@ _DAY_MS = 24 * _HOUR_MS
 DEADLINE_NEAR_MS = 12 * _HOUR_MS
 DEADLINE_URGENT_MS = 2 * _HOUR_MS
 
-_WORDS = {
+#: The reasons in plain words.
+WORDS = {
     GapReason.UNASKED: "never asked",
     GapReason.FAILED: "failed",
     GapReason.EXCHANGE_DOWN: "exchange down",
@@ -48,7 +49,7 @@ class OpenGap:
     @property
     def why(self) -> str:
         """The reason in plain words."""
-        return _WORDS[self.reason]
+        return WORDS[self.reason]
 
 
 @dataclass(frozen=True, slots=True)

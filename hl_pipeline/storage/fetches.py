@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 from hl_pipeline.model.answer import CandleRequest, Receipt, RejectedRow
 from hl_pipeline.model.failure import PipelineError, RateLimited
@@ -84,3 +85,15 @@ def failed(connection: Connection, fetch_id: int, error: PipelineError) -> None:
     """Record that the request got no answer that could be used, and why."""
     refused = int(isinstance(error, RateLimited))
     connection.execute(query("fetch_failed"), {"fetch_id": fetch_id, "error": str(error), "refused": refused})
+
+
+def unanswered(connection: Connection, now_ms: int, *, count: int, lately_ms: int) -> str | None:
+    """The newest error, when the newest ``count`` candle requests all failed, one of them in the last ``lately_ms``.
+
+    Null when one was answered, when there were fewer, or when they are long ago (market time).
+    """
+    row = connection.execute(
+        query("fetch_unanswered"),
+        {"count": count, "now": to_datetime(now_ms), "lately": timedelta(milliseconds=lately_ms)},
+    ).fetchone()
+    return None if row is None else str(row[0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -141,6 +141,16 @@ def test_a_failed_request_waits_longer_each_time() -> None:
     assert once.gaps[0].reason is GapReason.FAILED
     assert once.gaps[0].next_try_ms == NOON + MINUTE
     assert twice.gaps[0].next_try_ms == NOON + 3 * MINUTE
+
+
+def test_of_unanswered_requests_the_last_says_why_and_a_known_absence_keeps_its_story() -> None:
+    asked = Span(NOON - 10 * MINUTE, NOON)
+    down = fail(series(), asked, NOON, POLICY, GapReason.EXCHANGE_DOWN)
+    assert reasons(down) == [(GapReason.EXCHANGE_DOWN, 10)]
+    assert reasons(fail(down.state, asked, NOON + MINUTE, POLICY)) == [(GapReason.FAILED, 10)]
+    absent = replace(down.state, gaps=(Gap(asked, GapReason.ABSENT, NOON, 1, NOON),))
+    (kept,) = fail(absent, asked, NOON + MINUTE, POLICY, GapReason.EXCHANGE_DOWN).state.gaps
+    assert (kept.reason, kept.first_absent_ms, kept.attempts) == (GapReason.ABSENT, NOON, 2)
 
 
 def test_a_failure_before_the_first_answer_does_not_hide_the_listing() -> None:

@@ -11,6 +11,7 @@ from hl_pipeline.defs.assets.markets import adopt_markets, markets, record_marke
 from hl_pipeline.defs.describe import CANDLES, KINDS, OWNERS, columns, instant, said_plainly, table
 from hl_pipeline.defs.pictures import pictures
 from hl_pipeline.model.candle import SeriesKey
+from hl_pipeline.model.gap_queue import live_slots
 from hl_pipeline.model.open_gap import OpenGap, recoverable
 from hl_pipeline.model.span import Span
 from hl_pipeline.runtime import Pipeline
@@ -54,14 +55,22 @@ DAY_MS = 86_400_000
 def live_candles(context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[Pipeline]) -> dg.MaterializeResult:
     """Newest candles of every tracked market at all six intervals, straight from the exchange (`hl.candles`).
 
-    One tick asks for every slot the ledger says is due and proves what came. Fresh: the newest closed 1m candle is
+    One tick asks for what the ledger says is due of the newest 240 slots of each series (of a new one for all there
+    is) and proves what came; older gaps are `gap_queue`'s work. Fresh: the newest closed 1m candle is
     at most interval + period + settle + 60 s old. *nearest deadline* says how long the missing slots can still
     be had (`hl gaps` lists them). When slots stay a **gap**, look at *failures*: a request that got no answer is asked
     again by a later tick, without a hand. Running it twice changes nothing and costs almost no weight.
     """
     with said_plainly():
         _adopt_if_new(context, pipeline)
-        report = fill(pipeline.source, pipeline.database, pipeline.clock, pipeline.policy, run_id=context.run.run_id)
+        report = fill(
+            pipeline.source,
+            pipeline.database,
+            pipeline.clock,
+            pipeline.policy,
+            only=live_slots,
+            run_id=context.run.run_id,
+        )
         with pipeline.database.connection() as connection:
             now_ms = pipeline.clock.now_ms()
             settled = coverage.by_interval(connection, now_ms, pipeline.policy.proof.settle_ms)

@@ -77,7 +77,7 @@ def restart_stalled_collection(
         wait_s = (backoff.not_before_ms - now_ms) // 1000
         return dg.SkipReason(f"{stale}; {backoff.attempts} attempts so far, the next in {wait_s} s")
     unfinished = context.instance.get_runs_count(
-        dg.RunsFilter(job_name=jobs.collect.name, statuses=[*_UNFINISHED]),
+        dg.RunsFilter(job_name=jobs.collect.name, statuses=[*UNFINISHED]),
     )
     if unfinished:
         return dg.SkipReason(f"{stale}; a collection is already under way")
@@ -86,7 +86,8 @@ def restart_stalled_collection(
     return dg.SensorResult(run_requests=[request], cursor=backoff.answered(now_ms).written())
 
 
-_UNFINISHED = (
+#: A run in one of these states is under way or will be.
+UNFINISHED = (
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,
