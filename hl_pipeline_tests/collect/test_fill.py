@@ -231,7 +231,7 @@ def test_an_exchange_that_is_down_leaves_every_slot_a_gap_and_says_why(bench: Be
     report = bench.fill()
     assert report.failures == ["BTC 1m: connection refused"]
     assert bench.rows("select reason, attempts, upper(slots) - lower(slots) = interval '4999 minutes' from hl.gap") == [
-        ("failed", 1, True)
+        ("exchange_down", 1, True)
     ]
 
 
