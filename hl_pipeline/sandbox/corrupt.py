@@ -72,10 +72,10 @@ def _halve(candle: WireCandle) -> None:
 
 
 def _shift(ten_thousandths: int, candle: WireCandle) -> None:
+    # all on the same decimals, so that rounding keeps high above low
+    unit = min((Decimal(candle[name]) for name in "ohlc"), key=lambda price: price.as_tuple().exponent)
     for name in "ohlc":
-        price = Decimal(candle[name])
-        # on the price's own decimals, as if the market had traded there
-        candle[name] = f"{(price * (10_000 + ten_thousandths) / 10_000).quantize(price):f}"
+        candle[name] = f"{(Decimal(candle[name]) * (10_000 + ten_thousandths) / 10_000).quantize(unit):f}"
 
 
 def _repeat(kept: WireCandle, candle: WireCandle) -> None:
