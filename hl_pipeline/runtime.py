@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hl_pipeline.collect.fill import FillPolicy
 from hl_pipeline.collect.forecast import BackfillForecast, Budget, Ceiling, forecast_backfill
+from hl_pipeline.model.budget import Lane
 from hl_pipeline.model.clock import Clock, SystemClock
 from hl_pipeline.model.failure import DatabaseUnavailable
 from hl_pipeline.model.interval import Interval
@@ -53,6 +54,11 @@ class Pipeline:
             intervals=intervals,
             window=window,
         )
+
+    @property
+    def backfill_policy(self) -> FillPolicy:
+        """How to fill what is not the live edge: on the back-fill lane's weight."""
+        return replace(self.policy, lane=Lane.BACKFILL)
 
     @property
     def backfill_ceiling(self) -> Ceiling:

@@ -18,6 +18,7 @@ _HERE = "hl_pipeline.cli"
         "status": Lazy(f"{_HERE}.status", "status", "What is stored, how old it is, what is missing."),
         "gaps": Lazy(f"{_HERE}.gaps", "gaps", "Every open gap, and for how long it can be recovered."),
         "collect": Lazy(f"{_HERE}.collect", "collect", "Fill every slot that is due, once, without Dagster."),
+        "backfill": Lazy(f"{_HERE}.backfill", "backfill", "Complete past months; says first what it costs."),
         "verify": Lazy(f"{_HERE}.verify", "verify", "Prove the coverage ledger against the stored candles."),
         "health": Lazy(f"{_HERE}.health", "health", "Is the pipeline well? Exit 0, 1 or 2."),
         "migrate": Lazy(f"{_HERE}.database", "migrate", "Bring the database to this version's schema."),

@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import count, product
 
+from hl_pipeline.model.budget import Lane
 from hl_pipeline.model.candle import SeriesKey
 from hl_pipeline.model.failure import InvalidSetting
 from hl_pipeline.model.forecast import Forecast, Pace, forecast, unknown_series
@@ -21,8 +22,6 @@ from hl_pipeline.model.span import Span
 from hl_pipeline.storage import backfill, series
 from hl_pipeline.storage.backfill import RowSize
 from hl_pipeline.storage.engine import Connection
-
-LANE = "backfill"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +107,7 @@ def forecast_backfill(
         months=months_in(window) if months is None else months,
         ledger=backfill.settled(connection, [state.series_id for state in states]),
     )
-    floor = max(1, budget.weight * backfill.floor_percent(connection, LANE) // 100)
+    floor = max(1, budget.weight * backfill.floor_percent(connection, Lane.BACKFILL) // 100)
     return BackfillForecast(asked, Pace(budget.weight, budget.live, floor), backfill.row_size(connection))
 
 

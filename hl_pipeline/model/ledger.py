@@ -260,7 +260,10 @@ def _begin(state: SeriesState, first_row: int, answered_from: int, asked_ms: int
     """A first row later than everything asked for is the listing; an earlier one moves the listing back."""
     reachable = state.key.interval.oldest_reachable(asked_ms)
     asked_from_the_start = answered_from <= max(state.expected_start_ms, reachable)
-    is_listing = not state.has_history and asked_from_the_start and first_row > state.expected_start_ms
+    before = SpanSet.single(state.expected_start_ms, first_row)
+    # newer slots may have been settled first, by a back-fill of a later month
+    none_before = not state.has_history or not before - SpanSet.of(gap.span for gap in state.gaps)
+    is_listing = asked_from_the_start and bool(before) and none_before
     is_older = state.first_open_ms is not None and first_row < state.first_open_ms
     if not (is_listing or is_older):
         return state
