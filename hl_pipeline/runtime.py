@@ -15,15 +15,17 @@ from hl_pipeline.collect.forecast import BackfillForecast, Budget, Ceiling, fore
 from hl_pipeline.model.budget import Lane
 from hl_pipeline.model.clock import Clock, SystemClock
 from hl_pipeline.model.failure import DatabaseUnavailable
-from hl_pipeline.model.interval import Interval
+from hl_pipeline.model.interval import MINUTE_MS, Interval
 from hl_pipeline.model.ledger import ProofPolicy
 from hl_pipeline.model.span import Span
 from hl_pipeline.model.tariff import request_weight
 from hl_pipeline.settings import Settings
 from hl_pipeline.source.rest import HyperliquidRest
+from hl_pipeline.storage import markets
 from hl_pipeline.storage.budget import PostgresBudget
 from hl_pipeline.storage.embedded import attach
 from hl_pipeline.storage.engine import Connection, Database
+from hl_pipeline.storage.markets import Cadence
 from hl_pipeline.storage.migrations import check_schema, claim_venue
 
 #: Share of the exchange's weight we plan with; the rest is for what we cannot see (design section 6).
@@ -49,7 +51,7 @@ class Pipeline:
             connection,
             self.clock.now_ms(),
             self.policy.proof,
-            Budget(budget_weight(self.settings), live_weight(self.settings)),
+            Budget(budget_weight(self.settings), live_weight(self.settings, markets.cadence(connection))),
             coins=coins,
             intervals=intervals,
             window=window,
@@ -67,24 +69,27 @@ class Pipeline:
 
     @property
     def period_ms(self) -> int:
-        """Milliseconds between two reads of a series at the live edge."""
-        return collect_period_ms(self.settings)
+        """Milliseconds between two reads of a series at the live edge, with the markets tracked at this moment."""
+        with self.database.connection() as connection:
+            return collect_period_ms(self.settings, markets.cadence(connection))
 
 
-def collect_period_ms(settings: Settings) -> int:
-    """Milliseconds between two reads of a series at the live edge (design: Cadence).
+def collect_period_ms(settings: Settings, cadence: Cadence) -> int:
+    """Milliseconds between two reads of a series at the live edge, in whole minutes (design: Cadence).
 
-    One read of every market's finest series must fit into a minute's weight,
-    or the period stretches.
+    In one period every market's finest series is read once on the live lane's
+    share of the weight, so that the other lanes keep their floors; the more
+    markets, the longer. Never less than the setting says.
     """
-    tick = len(settings.markets) * request_weight("candleSnapshot", 60)
-    return max(60_000, 60_000 * tick // budget_weight(settings))
+    tick = cadence.markets * request_weight("candleSnapshot", 60)
+    needed_ms = -(-MINUTE_MS * tick * 100 // (budget_weight(settings) * cadence.live_percent))
+    return -(-max(1000 * settings.period_seconds, needed_ms) // MINUTE_MS) * MINUTE_MS
 
 
-def live_weight(settings: Settings) -> int:
+def live_weight(settings: Settings, cadence: Cadence) -> int:
     """Weight a minute that collecting the live edge takes."""
-    tick = len(settings.markets) * request_weight("candleSnapshot", 60) + request_weight("metaAndAssetCtxs")
-    return 60_000 * tick // collect_period_ms(settings)
+    tick = cadence.markets * request_weight("candleSnapshot", 60) + request_weight("metaAndAssetCtxs")
+    return MINUTE_MS * tick // collect_period_ms(settings, cadence)
 
 
 def budget_weight(settings: Settings) -> int:
@@ -134,6 +139,7 @@ def open_pipeline(
         with database.connection() as connection:
             check_schema(connection)
             claim_venue(connection, settings.venue)
+            cadence = markets.cadence(connection)
         budget = PostgresBudget(database, key=f"{settings.venue}-info", max_weight=budget_weight(settings))
         budget.ensure(resize=not only_looks)
         with HyperliquidRest(
@@ -151,7 +157,7 @@ def open_pipeline(
                 policy=FillPolicy(
                     proof=ProofPolicy(settle_ms=int(settings.settle_seconds * 1000)),
                     concurrency=settings.concurrency,
-                    patience_ms=collect_period_ms(settings),
+                    patience_ms=collect_period_ms(settings, cadence),
                 ),
             )
     finally:

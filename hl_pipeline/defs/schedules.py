@@ -5,8 +5,7 @@ import dagster as dg
 
 from hl_pipeline.defs import jobs
 from hl_pipeline.defs.seal import seal_months
-from hl_pipeline.runtime import collect_period_ms
-from hl_pipeline.settings import Settings
+from hl_pipeline.runtime import Pipeline
 
 #: A tick comes up to this much before the period is over and still counts: runs start a little after their tick.
 SLACK_SECONDS = 30
@@ -29,16 +28,16 @@ def why_not_now(instance: dg.DagsterInstance, job_name: str, now_s: float, perio
 @dg.schedule(
     job=jobs.collect,
     cron_schedule="* * * * *",
-    description="Each minute, skipping until a period has passed since the last start: max(60 s, what the weight of "
-    "a minute allows for this many markets).",
+    description="Each minute, skipping until a period has passed since the last start: HL_PERIOD_SECONDS, or longer "
+    "when the live lane's weight does not suffice to read every tracked market in it.",
     default_status=dg.DefaultScheduleStatus.STOPPED,
 )
 def collect_each_minute(
-    context: dg.ScheduleEvaluationContext, settings: dg.ResourceParam[Settings]
+    context: dg.ScheduleEvaluationContext, pipeline: dg.ResourceParam[Pipeline]
 ) -> dg.RunRequest | dg.SkipReason:
     """Start a collection, unless one is under way or the period is not over."""
     at_s = context.scheduled_execution_time.timestamp()
-    reason = why_not_now(context.instance, jobs.collect.name, at_s, collect_period_ms(settings) / 1000)
+    reason = why_not_now(context.instance, jobs.collect.name, at_s, pipeline.period_ms / 1000)
     return dg.SkipReason(reason) if reason else dg.RunRequest(run_key=f"collect-{at_s:.0f}")
 
 

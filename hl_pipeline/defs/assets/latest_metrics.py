@@ -1,13 +1,11 @@
 """The newest numbers of every market, in one fast view."""
 
 # no postponed annotations here: Dagster refuses a context whose type is a string
-from datetime import timedelta
-
 import dagster as dg
 
 from hl_pipeline.defs.assets.confidence import confidence_scores
 from hl_pipeline.defs.assets.markets import market_contexts
-from hl_pipeline.defs.describe import KINDS, OWNERS, TRUST, columns, said_plainly, table
+from hl_pipeline.defs.describe import COLLECTED_LATELY, KINDS, OWNERS, TRUST, columns, said_plainly, table
 from hl_pipeline.runtime import Pipeline
 from hl_pipeline.storage import latest_metrics as view
 from hl_pipeline.storage.latest_metrics import LatestMetric
@@ -32,9 +30,7 @@ SHOWN = 60
     kinds=KINDS,
     code_version="1",
     tags={"hl/lane": "live"},
-    freshness_policy=dg.FreshnessPolicy.time_window(
-        warn_window=timedelta(minutes=5), fail_window=timedelta(minutes=15)
-    ),
+    freshness_policy=COLLECTED_LATELY,
     metadata={"dagster/column_schema": columns(METRIC_COLUMNS), "dagster/table_name": "hl.latest"},
 )
 def latest_metrics(context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[Pipeline]) -> dg.MaterializeResult:

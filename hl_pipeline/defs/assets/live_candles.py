@@ -2,13 +2,11 @@
 
 # no postponed annotations here: Dagster refuses a context whose type is a string
 
-from datetime import timedelta
-
 import dagster as dg
 
 from hl_pipeline.collect.fill import FillReport, fill
 from hl_pipeline.defs.assets.markets import adopt_markets, markets, record_markets
-from hl_pipeline.defs.describe import CANDLES, KINDS, OWNERS, columns, instant, said_plainly, table
+from hl_pipeline.defs.describe import CANDLES, COLLECTED_LATELY, KINDS, OWNERS, columns, instant, said_plainly, table
 from hl_pipeline.defs.pictures import pictures
 from hl_pipeline.model.candle import SeriesKey
 from hl_pipeline.model.gap_queue import live_slots
@@ -47,9 +45,7 @@ DAY_MS = 86_400_000
     kinds=KINDS,
     code_version="1",
     tags={"hl/lane": "live"},
-    freshness_policy=dg.FreshnessPolicy.time_window(
-        warn_window=timedelta(minutes=5), fail_window=timedelta(minutes=15)
-    ),
+    freshness_policy=COLLECTED_LATELY,
     metadata={"dagster/column_schema": columns(CANDLE_COLUMNS), "dagster/table_name": "hl.candles"},
 )
 def live_candles(context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[Pipeline]) -> dg.MaterializeResult:
