@@ -21,6 +21,10 @@ class MarketSpec:
     ``quiet`` is the chance that a minute has no trade. ``trades_a_minute`` and
     ``coins_a_trade`` are averages. ``volatility`` is per minute, as a share.
     ``token`` is a spot market's base token (its index), ``spot_index`` its own.
+    ``day_volumes`` are pairs of an instant and the notional volume of 24 hours
+    that the exchange tells from then on; before the first it tells one that
+    fits the trades. From ``withdrawn_ms`` on the exchange names the market no
+    more: the one after it in the world takes its place in the universe.
     """
 
     coin: str
@@ -40,6 +44,8 @@ class MarketSpec:
     token: int = 0
     token_name: str = ""
     spot_index: int = 0
+    day_volumes: tuple[tuple[int, float], ...] = ()
+    withdrawn_ms: int | None = None
 
     @property
     def price_decimals(self) -> int:
@@ -48,7 +54,11 @@ class MarketSpec:
 
     def lists_at(self, now_ms: int) -> bool:
         """Whether the exchange shows this market in its universe at ``now_ms``."""
-        return self.listed_ms <= now_ms
+        return self.listed_ms <= now_ms and (self.withdrawn_ms is None or now_ms < self.withdrawn_ms)
+
+    def told_volume_at(self, now_ms: int) -> float | None:
+        """The notional volume of 24 hours that ``day_volumes`` prescribes at ``now_ms``; null for a natural one."""
+        return next((volume for at, volume in sorted(self.day_volumes, reverse=True) if at <= now_ms), None)
 
     def is_delisted_at(self, now_ms: int) -> bool:
         """Whether trading has ended by ``now_ms``."""
@@ -126,6 +136,16 @@ _SPOT_INDEX_OF_TOKEN = {1: 0, 150: 107, 160: 115, 166: 156, 197: 142, 221: 151}
 def default_markets() -> tuple[MarketSpec, ...]:
     """Some 270 markets: perps in the exchange's order, one builder dex ``xyz``, spot pairs."""
     return (*_perps(), *_builders(), *_spots())
+
+
+def first_perps(count: int, now_ms: int) -> tuple[MarketSpec, ...]:
+    """``count`` perps that trade at ``now_ms``, in the exchange's order; volumes fall along it.
+
+    Where the catalogue has no more, made-up ones follow: ``MADE200``, ``MADE201`` and so on.
+    """
+    trading = [perp for perp in _perps() if perp.lists_at(now_ms) and not perp.is_delisted_at(now_ms)]
+    made = (_perp(f"MADE{rank}", rank, 1.0, 1, 3, day("2024-01-01")) for rank in range(len(trading), count))
+    return (*trading[:count], *made)
 
 
 def markets_named(*coins: str) -> tuple[MarketSpec, ...]:

@@ -83,7 +83,7 @@ def _perp_context(world: World, market: MarketSpec, now_ms: int) -> Json:
             "impactPxs": None,
             "dayBaseVlm": "0.0",
         }
-    coins = _day_coins(market, now_ms)
+    coins = _day_coins(market, now_ms, float(mark))
     return {
         "funding": funding_rate(world.seed, market.coin, now_ms),
         "openInterest": decimal_text(coins // 3, market.sz_decimals),
@@ -156,7 +156,7 @@ def spot_meta_and_contexts(world: World, now_ms: int) -> list[Any]:
 
 def _spot_context(world: World, market: MarketSpec, now_ms: int) -> Json:
     price = price_text(market, price_now(world, market, now_ms))
-    coins = _day_coins(market, now_ms)
+    coins = _day_coins(market, now_ms, float(price))
     return {
         "prevDayPx": price_text(market, price_now(world, market, now_ms - DAY_MS)),
         "dayNtlVlm": decimal_text(int(coins / 10**market.sz_decimals * float(price) * 1e6), 6),
@@ -216,8 +216,11 @@ def _signed(units: int, decimals: int) -> str:
     return f"{'-' if units < 0 else ''}{decimal_text(abs(units), decimals)}"
 
 
-def _day_coins(market: MarketSpec, now_ms: int) -> int:
-    """A plausible 24-hour volume, in units of the last size decimal; it changes by the hour."""
+def _day_coins(market: MarketSpec, now_ms: int, price: float) -> int:
+    """The 24-hour volume, in units of the last size decimal: as prescribed, or one that changes by the hour."""
+    told = market.told_volume_at(now_ms)
+    if told is not None:
+        return int(told / price * 10**market.sz_decimals)
     mean = market.trades_a_minute * market.coins_a_trade * 1440 * (1.0 - market.quiet) * 10**market.sz_decimals
     return int(mean * (0.8 + stream_key("day", market.coin, now_ms // 3_600_000) % 400 / 1000))
 
