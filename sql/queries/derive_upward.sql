@@ -73,6 +73,7 @@ rolled as materialized (
     join slot
         on slot.series_id = parent.series_id
         and slot.open_time = date_bin(parent.step, candle.open_time, timestamptz '1970-01-01 00:00:00+00')
+        and (candle.finality = 'f' or not slot.is_whole)
     group by slot.series_id, slot.open_time, slot.is_whole
 ),
 
