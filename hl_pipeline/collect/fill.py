@@ -14,7 +14,7 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from hl_pipeline.collect.land import Landing, land_answer, land_expiry, land_failure, needs_expiry
+from hl_pipeline.collect.land import Landing, land_answer, land_expiry, land_failure, needs_expiry, resolve_losses
 from hl_pipeline.model.answer import CandleAnswer, CandleRequest
 from hl_pipeline.model.clock import Clock
 from hl_pipeline.model.failure import BudgetExhausted, DatabaseUnavailable, PipelineError
@@ -158,6 +158,8 @@ def _expire(database: Database, states: Sequence[SeriesState], now_ms: int, repo
         with database.connection() as connection:
             change = land_expiry(connection, state.series_id, now_ms)
         report.lost += change.lost.slots(state.step_ms)
+    with database.connection() as connection:
+        resolve_losses(connection, now_ms)
     return bool(late)
 
 

@@ -19,9 +19,9 @@ from hl_pipeline.model.ledger import (
     settle,
 )
 from hl_pipeline.model.span import Span, SpanSet
-from hl_pipeline.notify.alerts import slots_lost
+from hl_pipeline.notify.alerts import LOSS_QUIET_MS, slots_lost
 from hl_pipeline.source.service import Ambiguous
-from hl_pipeline.storage import alerts, candles, coverage, derivation, fetches, series
+from hl_pipeline.storage import alerts, candles, coverage, derivation, fetches, series, vanished
 from hl_pipeline.storage.candles import Landed
 from hl_pipeline.storage.engine import Connection
 
@@ -55,6 +55,15 @@ def land_answer(
         fetch_id=fetch_id,
         asked_ms=asked_ms,
         settle_ms=policy.settle_ms,
+    )
+    vanished.compare(
+        connection,
+        series_id,
+        answer.candles,
+        before.key.interval,
+        fetch_id=fetch_id,
+        asked_ms=asked_ms,
+        is_whole=not answer.rejected,
     )
     series.write(connection, before, change, asked_ms)
     settled = _derive_upward(connection, answer, change.state, fetch_id, asked_ms, policy)
@@ -121,6 +130,11 @@ def land_expiry(connection: Connection, series_id: int, now_ms: int) -> LedgerCh
         in_all = coverage.lost_slots(connection, series_id)
         alerts.raise_alert(connection, slots_lost(before.key, change.lost, in_all), now_ms)
     return change
+
+
+def resolve_losses(connection: Connection, now_ms: int) -> int:
+    """Close the alerts of series that lost nothing more for a day; returns how many."""
+    return alerts.resolve_quiet(connection, "slots_lost", LOSS_QUIET_MS, now_ms)
 
 
 def slots_seen(answer: CandleAnswer, asked_ms: int) -> SlotsSeen:

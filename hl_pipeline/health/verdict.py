@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from hl_pipeline.model.interval import Interval
+from hl_pipeline.model.interval import Interval, to_datetime
 from hl_pipeline.model.open_gap import DEADLINE_NEAR_MS, DEADLINE_URGENT_MS, recoverable, time_left
 from hl_pipeline.model.vitals import IntervalVitals, Vitals
 
@@ -140,20 +140,31 @@ def on_budget(v: Vitals) -> Verdict:
 
 
 def on_coverage(v: Vitals) -> Verdict:
-    """Every due slot is final, verified empty or still young. Lost slots and overdue gaps are findings."""
+    """Every due slot is final, verified empty or still young. Overdue gaps and slots lost within a day are findings.
+
+    What was lost earlier is counted, and no finding: nobody can do anything about it any more.
+    """
     rows = v.intervals.values()
     due, final, empty = (sum(getattr(row, name) for row in rows) for name in ("due", "final", "empty"))
     lost, overdue, waiting = (sum(getattr(row, name) for row in rows) for name in ("lost", "overdue", "waiting"))
     status = _worst(
         Status.UNHEALTHY if overdue > 0.10 * max(due, 1) else None,
-        Status.DEGRADED if overdue or lost else None,
+        Status.DEGRADED if overdue or v.losing_series else None,
     )
     text = (
-        f"of {due:,} due slots {final:,} are final, {empty:,} verified empty, {lost:,} lost (bound 0), "
-        f"{overdue:,} past their next try (bound 0), {waiting:,} waiting for it"
+        f"of {due:,} due slots {final:,} are final, {empty:,} verified empty, {lost:,} lost (by {v.losing_series:,} "
+        f"series within a day, bound 0), {overdue:,} past their next try (bound 0), {waiting:,} waiting for it"
     )
     todo = "run `hl collect`; lost slots are in hl.coverage, only an archive can bring them back"
-    numbers = {"due": due, "final": final, "empty": empty, "lost": lost, "overdue": overdue, "waiting": waiting}
+    numbers = {
+        "due": due,
+        "final": final,
+        "empty": empty,
+        "lost": lost,
+        "losing_series": v.losing_series,
+        "overdue": overdue,
+        "waiting": waiting,
+    }
     return Verdict("coverage_complete", status, _with_step(text, todo, status), numbers)
 
 
@@ -180,6 +191,26 @@ def on_deadlines(v: Vitals) -> Verdict:
     return Verdict(name, status, _with_step(text, todo, status), numbers)
 
 
+def on_vanished(v: Vitals) -> Verdict:
+    """No stored candle is missing from a later answer that covers its slot."""
+    name = "no_vanished_rows"
+    if not v.vanished:
+        text = "every stored candle that the exchange was asked for again was there (bound: 0 vanished)"
+        return Verdict(name, Status.HEALTHY, text, {"rows": 0})
+    newest = v.vanished[0]
+    text = (
+        f"{len(v.vanished):,} stored candles are missing from later answers that hold rows on both sides (bound 0); "
+        f"the newest: {newest.coin} {newest.interval} {_minute(newest.open_ms)} UTC, absent from {newest.times_absent} "
+        f"answers since {_minute(newest.first_absent_ms)}, last from fetch {newest.fetch_id}"
+    )
+    todo = (
+        "the candles are kept; read hl.vanished_row and compare with another source. An answer that holds the row "
+        "again clears it; if the exchange took it back for good, set accepted_at there"
+    )
+    numbers = {"rows": len(v.vanished), "coin": newest.coin, "interval": str(newest.interval)}
+    return Verdict(name, Status.DEGRADED, _with_step(text, todo, Status.DEGRADED), numbers)
+
+
 def on_contract(v: Vitals) -> Verdict:
     """Stored rows keep the candle contract: on the grid, ordered prices, trades where there is volume."""
     bad = v.rows_breaking_contract
@@ -192,7 +223,12 @@ def on_contract(v: Vitals) -> Verdict:
 def all_verdicts(v: Vitals) -> list[Verdict]:
     """Every verdict, in the order a person asks."""
     fresh = [on_freshness(v, row) for row in v.intervals.values()]
-    return [on_database(v), on_api(v), on_budget(v), *fresh, on_coverage(v), on_deadlines(v), on_contract(v)]
+    gone = [on_coverage(v), on_deadlines(v), on_vanished(v)]
+    return [on_database(v), on_api(v), on_budget(v), *fresh, *gone, on_contract(v)]
+
+
+def _minute(at_ms: int) -> str:
+    return f"{to_datetime(at_ms):%Y-%m-%d %H:%M}"
 
 
 def _worst(*found: Status | None) -> Status:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hl_pipeline.model.interval import Interval
@@ -32,10 +32,28 @@ class IntervalVitals:
 
 
 @dataclass(frozen=True, slots=True)
+class VanishedRow:
+    """A stored final candle that later answers lack though they cover its slot.
+
+    ``open_ms`` is its slot; the other instants are those of the first and the newest such answer, ``fetch_id`` the
+    newest one's.
+    """
+
+    coin: str
+    interval: Interval
+    open_ms: int
+    first_absent_ms: int
+    last_absent_ms: int
+    fetch_id: int
+    times_absent: int
+
+
+@dataclass(frozen=True, slots=True)
 class Vitals:
     """Numbers behind the report. Latencies in milliseconds, periods in seconds; the fetch figures cover 15 minutes.
 
     ``candles_estimated`` is the planner's figure for all months, ``candles_recent`` counts the last two days exactly.
+    ``losing_series`` lost slots within the last day; ``vanished`` rows stand newest absence first.
     ``endangered`` are the gap slots that the exchange forgets within twelve hours; null when there are none.
     """
 
@@ -58,3 +76,5 @@ class Vitals:
     budget_refused_since_s: float | None
     intervals: Mapping[Interval, IntervalVitals] = field(default_factory=dict)
     endangered: EndangeredSlots | None = None
+    losing_series: int = 0
+    vanished: Sequence[VanishedRow] = ()

@@ -21,6 +21,9 @@ __all__ = [
     "slots_lost",
 ]
 
+#: Lost is for good, so no later reading can end a loss; it is over when a day went by without another.
+LOSS_QUIET_MS = 86_400_000
+
 
 def failed_run(job: str, run_id: str, error: str) -> Alert:
     """A run of ``job`` failed; runs of the same job are one incident."""
@@ -62,7 +65,8 @@ def slots_lost(key: SeriesKey, lost: SpanSet, in_all: int) -> Alert:
         ),
         next_step=(
             "see in hl.fetch and in the runs of live_candles why nobody collected until then; "
-            "run `hl gaps` for what can still be had; what is lost only comes back from an archive"
+            "run `hl gaps` for what can still be had; what is lost only comes back from an archive. "
+            "This ends by itself after 24 h without another loss"
         ),
         labels={"coin": key.coin, "interval": str(key.interval)},
     )

@@ -10,7 +10,7 @@ from psycopg.types.json import Jsonb
 
 from hl_pipeline.model.interval import Interval, to_datetime
 from hl_pipeline.model.vitals import IntervalVitals, Vitals
-from hl_pipeline.storage import gaps
+from hl_pipeline.storage import alerts, gaps, vanished
 from hl_pipeline.storage.engine import Connection
 from hl_pipeline.storage.sql import query
 
@@ -57,6 +57,8 @@ def gather(
         endangered=gaps.endangered(
             connection, now_ms, settle_ms=round(settle_s * 1000), period_ms=round(period_s * 1000)
         ),
+        losing_series=alerts.count_open(connection, "slots_lost"),
+        vanished=vanished.vanished(connection, now_ms),
     )
 
 

@@ -31,7 +31,7 @@ class Bench(NamedTuple):
 
     def alerts(self) -> list[OpenAlert]:
         with self.database.connection() as connection:
-            return open_alerts(connection)
+            return [alert for alert in open_alerts(connection) if alert.rule == "slots_lost"]
 
     def rows(self, statement: str) -> list[tuple[object, ...]]:
         with self.database.connection() as connection:
@@ -121,3 +121,33 @@ def test_an_exchange_that_stays_down_adds_to_one_alert(bench: Bench) -> None:
     assert bench.fill().lost == 20
     assert lost == 2 * FORGOTTEN
     assert all("10 slots lost" in alert.summary and "771 lost" in alert.summary for alert in bench.alerts())
+
+
+def test_a_loss_is_over_when_a_day_went_by_without_another(bench: Bench) -> None:
+    bench.clock.advance(4 * DAY)
+    bench.fill()
+    bench.clock.advance(DAY - 1)
+    bench.fill()
+    assert len(bench.alerts()) == 2, "a day is not over"
+    bench.clock.advance(1)
+    bench.fill()
+    assert bench.alerts() == []
+    assert bench.rows("select count(*) from hl.alert where resolved_at - last_seen = interval '1 day'") == [(2,)]
+    assert bench.rows("select sum(hl.slots_in(lost, interval '1 minute')) from hl.coverage") == [(2 * FORGOTTEN,)]
+
+
+def test_a_loss_that_goes_on_stays_open_and_a_later_one_is_a_new_incident(bench: Bench) -> None:
+    bench.exchange.error = lambda _: ExchangeUnavailable("down")
+    bench.clock.advance(4 * DAY)
+    for _ in range(3):
+        bench.clock.advance(DAY // 2)
+        bench.fill()
+    assert [alert.times_seen for alert in bench.alerts()] == [3, 3]
+    bench.exchange.error = lambda _: None
+    for _ in range(3):
+        bench.clock.advance(DAY // 2)
+        bench.fill()
+    assert bench.alerts() == []
+    bench.clock.advance(4 * DAY)
+    bench.fill()
+    assert [alert.times_seen for alert in bench.alerts()] == [1, 1]

@@ -10,7 +10,7 @@ from hl_pipeline.health.report import report, score_of, to_json
 from hl_pipeline.health.verdict import Status
 from hl_pipeline.model.interval import Interval
 from hl_pipeline.model.open_gap import EndangeredSlots
-from hl_pipeline.model.vitals import IntervalVitals, Vitals
+from hl_pipeline.model.vitals import IntervalVitals, VanishedRow, Vitals
 
 NOW_MS = 1_772_452_820_000
 HOUR_MS = 3_600_000
@@ -21,6 +21,7 @@ VITALS = Vitals(
     fetch_p50_ms=40.0, fetch_p99_ms=90.0, last_landed_ms=NOW_MS - 20_000, budget_max=1164, budget_spent=126,
     budget_refused_since_s=None, intervals={Interval.M1: MINUTE},
 )  # fmt: skip
+GONE = VanishedRow("BTC", Interval.M1, NOW_MS - HOUR_MS, NOW_MS - 900_000, NOW_MS - 300_000, 17, 3)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +54,14 @@ def test_minutes_of_fifty_markets_are_promised_within_five_minutes(markets: int,
         (replace(VITALS, rows_breaking_contract=1), "rows_keep_contract", "unhealthy"),
         (replace(VITALS, intervals={Interval.M1: replace(MINUTE, waiting=9)}), "coverage_complete", "healthy"),
         (replace(VITALS, intervals={Interval.M1: replace(MINUTE, overdue=1)}), "coverage_complete", "degraded"),
-        (replace(VITALS, intervals={Interval.M1: replace(MINUTE, lost=1)}), "coverage_complete", "degraded"),
+        (replace(VITALS, intervals={Interval.M1: replace(MINUTE, lost=1)}), "coverage_complete", "healthy"),
+        (
+            replace(VITALS, losing_series=1, intervals={Interval.M1: replace(MINUTE, lost=1)}),
+            "coverage_complete",
+            "degraded",
+        ),
+        (replace(VITALS, vanished=[GONE]), "no_vanished_rows", "degraded"),
+        (VITALS, "no_vanished_rows", "healthy"),
         (replace(VITALS, intervals={Interval.M1: replace(MINUTE, overdue=101)}), "coverage_complete", "unhealthy"),
     ],
 )
@@ -97,3 +105,10 @@ def test_a_pipeline_that_landed_nothing_lately_does_not_run() -> None:
 def test_weights_of_absent_parts_go_to_the_rest() -> None:
     assert score_of({"running": 1.0, "errors": 0.0}) == 86
     assert score_of({}) == 0
+
+
+def test_a_vanished_row_is_named_with_its_slot_and_since_when() -> None:
+    said = verdict.on_vanished(replace(VITALS, vanished=[GONE, replace(GONE, coin="ETH")])).sentence
+    assert said.startswith("2 stored candles are missing from later answers")
+    assert "BTC 1m 2026-03-02 11:00 UTC, absent from 3 answers since 2026-03-02 11:45, last from fetch 17" in said
+    assert "the candles are kept" in said

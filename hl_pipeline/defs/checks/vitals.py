@@ -27,10 +27,14 @@ _MARKETS = {
 _CANDLES = {
     "database_answers": "Postgres answers within 250 ms; says how many candles it holds. When it fails: look for long "
     "statements in `pg_stat_activity`, a full disk, a machine that swaps.",
-    "coverage_complete": "Every due slot is final, proven empty, or waiting for its next try: none lost, none overdue. "
-    "When it fails: run the `collect` job; lost slots only come back from an archive.",
+    "coverage_complete": "Every due slot is final, proven empty, or waiting for its next try: none overdue, and none "
+    "lost within a day. When it fails: run the `collect` job, then `drain_gaps`; lost slots only come back from an "
+    "archive.",
     "gaps_before_deadline": "No gap is about to be forgotten by the exchange: the oldest slot of each is recoverable "
     "for 12 h or more; under 2 h is an error. When it fails: run the `collect` job; `hl gaps` says why each is open.",
+    "no_vanished_rows": "No stored candle is missing from a later answer that holds rows on both sides of it; such a "
+    "candle is kept. When it fails: read `hl.vanished_row` and compare with another source; an answer that holds the "
+    "row again clears it, or a person sets `accepted_at` there.",
     "rows_keep_contract": "Every candle of the last two days keeps the contract: on its grid, low <= open, close <= "
     "high, volume only with trades. When it fails: read the rows with `sql/queries/health_contract.sql`.",
     **{
