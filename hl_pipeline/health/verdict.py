@@ -207,7 +207,11 @@ def on_vanished(v: Vitals) -> Verdict:
         "the candles are kept; read hl.vanished_row and compare with another source. An answer that holds the row "
         "again clears it; if the exchange took it back for good, set accepted_at there"
     )
-    numbers = {"rows": len(v.vanished), "coin": newest.coin, "interval": str(newest.interval)}
+    numbers: dict[str, float | int | str | None] = {
+        "rows": len(v.vanished),
+        "coin": newest.coin,
+        "interval": str(newest.interval),
+    }
     return Verdict(name, Status.DEGRADED, _with_step(text, todo, Status.DEGRADED), numbers)
 
 
