@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from hl_pipeline.defs import jobs, schedules
+from hl_pipeline.defs.assets.backfill_forecast import backfill_forecast
 from hl_pipeline.defs.assets.candle_history import candle_history
 from hl_pipeline.defs.assets.confidence import confidence_scores
 from hl_pipeline.defs.assets.data_contracts import data_contracts
@@ -38,6 +39,7 @@ ASSETS = [
     funding_rates,
     live_candles,
     gap_queue,
+    backfill_forecast,
     *(candle_history(interval) for interval in Interval),
     confidence_scores,
     latest_metrics,

@@ -10,15 +10,9 @@ from collections.abc import Collection, Mapping
 import dagster as dg
 from dagster import DagsterEventType
 
-from hl_pipeline.defs.assets.candle_history import (
-    DATA_VERSION,
-    SEALED,
-    asset_name,
-    data_version,
-    materialization,
-    partition_key,
-)
+from hl_pipeline.defs.assets.candle_history import asset_name, materialization
 from hl_pipeline.defs.describe import said_plainly
+from hl_pipeline.defs.history import DATA_VERSION, SEALED, data_version, partition_key
 from hl_pipeline.defs.partitions import month_span, months
 from hl_pipeline.model.interval import MINUTE_MS, Interval, to_datetime
 from hl_pipeline.runtime import Pipeline

@@ -1,42 +1,35 @@
 """The candle history by market and month: six assets that say which months are whole.
 
-A run asks for what is missing in the chosen months, then records each month
-that the ledger calls whole, one event a month. Dagster would record every
-chosen month of a run that ends well, so the step yields no output of its own.
+A run says first what it will ask and which months cannot be had, asks for what
+is missing in the chosen months, records each month that the ledger calls whole,
+and holds the forecast beside what came.
 """
 
 # no postponed annotations here: Dagster refuses a context whose type is a string
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from datetime import datetime
 
 import dagster as dg
 from pydantic import Field
 
 from hl_pipeline.collect.fill import FillReport, fill
+from hl_pipeline.collect.forecast import BackfillForecast
+from hl_pipeline.collect.progress import Progress, compared
+from hl_pipeline.defs import history
 from hl_pipeline.defs.assets.live_candles import CANDLE_COLUMNS
-from hl_pipeline.defs.assets.markets import MARKETS_VERSION, markets
-from hl_pipeline.defs.describe import HISTORY, KINDS, OWNERS, columns, said_plainly
-from hl_pipeline.defs.partitions import by_market_and_month, market_and_month, month_span
+from hl_pipeline.defs.describe import said_plainly, table
+from hl_pipeline.defs.history import Chosen, history_asset, partition_key
+from hl_pipeline.defs.instants import read_instant
+from hl_pipeline.defs.partitions import month_span
 from hl_pipeline.defs.pictures import pictures
 from hl_pipeline.model.candle import SeriesKey
 from hl_pipeline.model.failure import InvalidSetting
-from hl_pipeline.model.interval import Interval, to_datetime, to_ms
-from hl_pipeline.model.plan import plan
+from hl_pipeline.model.interval import Interval
 from hl_pipeline.model.span import Span
 from hl_pipeline.runtime import Pipeline
-from hl_pipeline.storage import partitions, series
+from hl_pipeline.storage import partitions
 from hl_pipeline.storage.engine import Connection
 from hl_pipeline.storage.partitions import PartitionState
 
-#: How the data version of a month begins that is over and whole.
-SEALED = "sealed"
-#: The one tag that Dagster gives back for all partitions at once.
-DATA_VERSION = "dagster/data_version"
-CODE_VERSION = "1"
-#: Digits of the content hash that are shown; the data version carries them all.
-SHOWN_DIGITS = 16
 DESCRIPTION = """{interval} candles, one partition a market and month (`hl.candles` where interval = '{interval}').
 
 A month is **materialized** when every slot that is due and that the exchange still has is final or proven empty;
@@ -48,13 +41,12 @@ _REACH = {"1m": "3.5 days", "5m": "17 days", "15m": "52 days", "1h": "208 days",
 
 
 class CandleWindow(dg.Config):
-    """Which part of the chosen months to ask for, and how much at most."""
+    """Which part of the chosen months to ask for."""
 
     start: str | None = Field(
         default=None, description="Ask from this instant on, ISO 8601 with its zone: 2026-01-10T06:00:00Z."
     )
     end: str | None = Field(default=None, description="Ask up to this instant, exclusive, ISO 8601 with its zone.")
-    max_requests: int = Field(default=500, ge=1, description="Refuse to begin when more requests would be needed.")
 
     def within(self, months: Sequence[Span]) -> Span:
         """The span to ask for: the months' hull, cut to ``start`` and ``end``.
@@ -62,24 +54,13 @@ class CandleWindow(dg.Config):
         Raises:
             InvalidSetting: an instant cannot be read, or nothing is left.
         """
-        start = max(months[0].start_ms, _instant("start", self.start, months[0].start_ms))
-        end = min(months[-1].end_ms, _instant("end", self.end, months[-1].end_ms))
+        start = max(months[0].start_ms, read_instant("start", self.start, months[0].start_ms))
+        end = min(months[-1].end_ms, read_instant("end", self.end, months[-1].end_ms))
         if start >= end:
             raise InvalidSetting(
                 f"start {self.start} and end {self.end} leave nothing of the chosen months: widen them or choose others"
             )
         return Span(start, end)
-
-
-def _instant(name: str, text: str | None, default: int) -> int:
-    if text is None:
-        return default
-    try:
-        return to_ms(datetime.fromisoformat(text))
-    except ValueError as error:
-        raise InvalidSetting(
-            f"{name} = {text!r} is not an instant: write ISO 8601 with its zone, like 2026-01-10T06:00:00Z"
-        ) from error
 
 
 def candle_history(interval: Interval) -> dg.AssetsDefinition:
@@ -92,23 +73,13 @@ def candle_history(interval: Interval) -> dg.AssetsDefinition:
             _run(context, config, pipeline, interval)
         yield from ()
 
-    with warnings.catch_warnings():
-        # beta since 1.5 and the only way to one run for a whole range
-        warnings.filterwarnings("ignore", message="Parameter `backfill_policy`", category=dg.BetaWarning)
-        return dg.asset(
-            name=asset_name(interval),
-            description=DESCRIPTION.format(interval=interval, reach=_REACH[str(interval)]),
-            deps=[markets],
-            group_name=HISTORY,
-            owners=OWNERS,
-            kinds=KINDS,
-            code_version=CODE_VERSION,
-            tags={"hl/lane": "backfill"},
-            metadata={"dagster/column_schema": columns(CANDLE_COLUMNS), "dagster/table_name": "hl.candles"},
-            partitions_def=by_market_and_month,
-            backfill_policy=dg.BackfillPolicy.single_run(),
-            output_required=False,
-        )(body)
+    return history_asset(
+        name=asset_name(interval),
+        description=DESCRIPTION.format(interval=interval, reach=_REACH[str(interval)]),
+        table="hl.candles",
+        described=CANDLE_COLUMNS,
+        body=body,
+    )
 
 
 def asset_name(interval: Interval) -> str:
@@ -117,78 +88,121 @@ def asset_name(interval: Interval) -> str:
 
 
 def _run(context: dg.AssetExecutionContext, config: CandleWindow, pipeline: Pipeline, interval: Interval) -> None:
-    chosen = [market_and_month(key) for key in context.partition_keys]
-    coins = sorted({coin for coin, _ in chosen})
-    months = [month_span(month) for month in sorted({month for _, month in chosen})]
-    report = _fetch(context, config, pipeline, interval, coins, months)
+    chosen = Chosen(context)
+    window = config.within(chosen.months)
+    forecast = _forecast(context, pipeline, interval, chosen, window)
+    gone = _announce(context, forecast, chosen)
+    report = fill(
+        pipeline.source,
+        pipeline.database,
+        pipeline.clock,
+        pipeline.backfill_policy,
+        coins=chosen.coins,
+        intervals=[interval],
+        window=window,
+        run_id=context.run.run_id,
+        on_progress=Progress(forecast.asked, context.log.info),
+    )
     for failure in report.failures:
         context.log.warning("%s", failure)
+    outcome = _outcome(forecast, report)
+    context.log_event(
+        dg.AssetObservation(context.asset_key, description="forecast and actual of this run", metadata=outcome)
+    )
+    holes = _record(context, pipeline, interval, chosen, gone)
+    if holes:
+        raise dg.Failure(_told(holes, report), metadata=outcome, allow_retries=False)
+
+
+def _forecast(
+    context: dg.AssetExecutionContext, pipeline: Pipeline, interval: Interval, chosen: Chosen, window: Span
+) -> BackfillForecast:
+    """What this step will ask, once the whole run is found to be within the ceiling."""
+    in_run = [
+        other
+        for other in Interval
+        if dg.AssetKey(asset_name(other)) in context.job_def.asset_layer.executable_asset_keys
+    ]
+    with pipeline.database.connection() as connection:
+        pipeline.forecast(connection, coins=chosen.coins, intervals=in_run, window=window).refuse_over(
+            pipeline.backfill_ceiling
+        )
+        return pipeline.forecast(connection, coins=chosen.coins, intervals=[interval], window=window)
+
+
+def _announce(context: dg.AssetExecutionContext, forecast: BackfillForecast, chosen: Chosen) -> set[str]:
+    """Say before anything is asked what it costs and what cannot be had; the keys of the latter."""
+    asked = forecast.asked
+    if asked.calls:
+        context.log.info(
+            "to ask: %s requests, %s weight, about %s rows, %.1f MB; about %.1f min beside live collection",
+            f"{asked.calls:,}",
+            f"{asked.weight:,}",
+            f"{asked.rows:,}",
+            forecast.bytes_stored / 1e6,
+            forecast.minutes[1],
+        )
+    else:
+        context.log.info("nothing to ask for: what is due and can still be had is settled")
+    gone = {
+        key: month.story
+        for month in asked.nothing_to_have
+        if (key := chosen.keys.get((month.key.coin, month.month.start_ms))) is not None
+    }
+    for key, story in gone.items():
+        history.leave_open(context, key, story, is_gap=False)
+    return set(gone)
+
+
+def _outcome(forecast: BackfillForecast, report: FillReport) -> dict[str, dg.MetadataValue | int]:
+    """Forecast and actual, side by side."""
+    found = compared(forecast.asked, report)
+    return {
+        "forecast and actual": table(
+            [
+                {"": m.what, "forecast": m.forecast, "actual": m.actual, "off %": str(m.off_percent or 0.0)}
+                for m in found
+            ]
+        ),
+        **{f"{m.what} forecast": m.forecast for m in found},
+        **{f"{m.what} actual": m.actual for m in found},
+        "requests failed": len(report.failures),
+        "candles new": report.inserted,
+        "revisions": report.revised,
+        "months that cannot be had": len(forecast.asked.nothing_to_have),
+    }
+
+
+def _record(
+    context: dg.AssetExecutionContext, pipeline: Pipeline, interval: Interval, chosen: Chosen, gone: set[str]
+) -> list[PartitionState]:
+    """Materialize each chosen month that is whole, and say of the others why not; returns those with holes.
+
+    ``gone`` have been spoken of already.
+    """
+    holes: list[PartitionState] = []
     with pipeline.database.connection() as connection:
         found = partitions.states(
             connection,
             interval,
-            coins=coins,
-            month_starts_ms=[month.start_ms for month in months],
+            coins=chosen.coins,
+            month_starts_ms=[month.start_ms for month in chosen.months],
             now_ms=pipeline.clock.now_ms(),
             settle_ms=pipeline.policy.proof.settle_ms,
         )
-        by_key = {(state.coin, state.month_ms): state for state in found}
-        months_found = [by_key.get((coin, month_span(month).start_ms)) for coin, month in chosen]
-        for key, state in zip(context.partition_keys, months_found, strict=True):
-            _record(context, connection, pipeline, interval, key, state)
-    holes = [state for state in months_found if state is not None and state.gap]
-    if holes:
-        raise dg.Failure(_told(holes, report), allow_retries=False)
-
-
-def _fetch(
-    context: dg.AssetExecutionContext,
-    config: CandleWindow,
-    pipeline: Pipeline,
-    interval: Interval,
-    coins: Sequence[str],
-    months: Sequence[Span],
-) -> FillReport:
-    window = config.within(months)
-    policy = replace(pipeline.policy, lane="backfill")
-    with pipeline.database.connection() as connection:
-        known = series.load(connection, coins=coins, intervals=[interval])
-    planned = plan(known, pipeline.clock.now_ms(), policy.proof, window=window)
-    if len(planned) > config.max_requests:
-        weight = sum(request.weight for request in planned)
-        raise InvalidSetting(
-            f"{len(planned)} requests ({weight} weight) are needed and max_requests is {config.max_requests}: "
-            "raise it, or choose fewer months; nothing was asked"
-        )
-    return fill(
-        pipeline.source,
-        pipeline.database,
-        pipeline.clock,
-        policy,
-        coins=coins,
-        intervals=[interval],
-        window=window,
-        run_id=context.run.run_id,
-    )
-
-
-def _record(
-    context: dg.AssetExecutionContext,
-    connection: Connection,
-    pipeline: Pipeline,
-    interval: Interval,
-    key: str,
-    state: PartitionState | None,
-) -> None:
-    """Materialize the month if it is whole; otherwise say why not."""
-    if state is None:
-        context.log.warning("%s is not materialized: the exchange has no such market", key)
-    elif state.is_whole:
-        drawn = _drawn(connection, pipeline, interval, state)
-        context.log_event(materialization(context.asset_key, state, drawn))
-    else:
-        log = context.log.warning if state.gap else context.log.info
-        log("%s is not materialized: %s", key, state.story)
+        by_place = {(state.coin, state.month_ms): state for state in found}
+        for place, key in chosen.keys.items():
+            state = by_place.get(place)
+            if state is None:
+                history.leave_open(context, key, "the exchange has no such market", is_gap=True)
+            elif state.is_whole:
+                drawn = _drawn(connection, pipeline, interval, state)
+                context.log_event(materialization(context.asset_key, state, drawn))
+            elif key not in gone:
+                history.leave_open(context, key, state.story, is_gap=bool(state.gap))
+            if state is not None and state.gap:
+                holes.append(state)
+    return holes
 
 
 def _drawn(
@@ -198,43 +212,21 @@ def _drawn(
     return pictures(connection, pipeline, SeriesKey(state.coin, interval), month)
 
 
-def partition_key(state: PartitionState) -> dg.MultiPartitionKey:
-    """Dagster's key of the market and month."""
-    month = to_datetime(state.month_ms).strftime("%Y-%m-%d")
-    return dg.MultiPartitionKey({"market": state.coin, "month": month})
-
-
-def data_version(state: PartitionState) -> str:
-    """Equal for equal content; begins with ``sealed`` once the month is over and whole."""
-    return f"{SEALED if state.is_sealed else 'open'}-{state.content_hash or 'empty'}"
-
-
 def materialization(
     asset_key: dg.AssetKey, state: PartitionState, drawn: Mapping[str, dg.MetadataValue] | None = None
 ) -> dg.AssetMaterialization:
-    """The event that says a market's month is whole, with what it holds."""
+    """The event that says a market's month of candles is whole, with what it holds."""
     reachable = state.due - state.lost
-    return dg.AssetMaterialization(
-        asset_key=asset_key,
-        partition=partition_key(state),
-        description=state.story,
-        tags={
-            DATA_VERSION: data_version(state),
-            "dagster/code_version": CODE_VERSION,
-            # both, or the UI calls the month out of date: a runless event names its inputs itself
-            "dagster/input_data_version/markets": MARKETS_VERSION,
-            "dagster/input_event_pointer/markets": "NULL",
-        },
-        metadata={
-            "dagster/partition_row_count": state.rows,
-            "sealed": state.is_sealed,
+    return history.materialization(
+        asset_key,
+        state,
+        {
             "coverage %": round(100 * (state.final + state.empty) / reachable, 4) if reachable else 100.0,
             "slots due": state.due,
             "final": state.final,
             "proven empty": state.empty,
             "lost": state.lost,
             "revisions": state.revisions,
-            "content hash": (state.content_hash or "no rows")[:SHOWN_DIGITS],
             **(drawn or {}),
         },
     )
