@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hl_pipeline.collect import failures
 from hl_pipeline.model.answer import CandleAnswer
 from hl_pipeline.model.failure import ExchangeUnavailable, PipelineError
 from hl_pipeline.model.interval import Interval
@@ -66,6 +67,7 @@ def land_answer(
         is_whole=not answer.rejected,
     )
     series.write(connection, before, change, asked_ms)
+    failures.after_answer(connection, before, change, answer, asked_ms, fetch_id)
     settled = _derive_upward(connection, answer, change.state, fetch_id, asked_ms, policy)
     fetches.landed(connection, fetch_id, answer.receipt, rows=len(answer.candles), rejected=answer.rejected)
     return Landing(rows, change, settled)
@@ -86,6 +88,7 @@ def _derive_upward(
         before = series.load_one(connection, parent.series_id)
         change = settle(before, parent.final, parent.empty, asked_ms)
         series.write(connection, before, change, None)
+        failures.after_change(connection, before, change, asked_ms)
         settled += change.final.slots(before.step_ms) + change.empty.slots(before.step_ms)
     return settled
 
@@ -111,7 +114,9 @@ def land_failure(
 ) -> None:
     """Record that a request got no usable answer: its slots stay a gap that waits longer."""
     before = series.lock(connection, series_id)
-    series.write(connection, before, fail(before, asked, asked_ms, policy, reason_of(error)), asked_ms)
+    change = fail(before, asked, asked_ms, policy, reason_of(error))
+    series.write(connection, before, change, asked_ms)
+    failures.after_failure(connection, change.state, asked, asked_ms, fetch_id, error)
     fetches.failed(connection, fetch_id, error)
 
 
@@ -126,6 +131,7 @@ def land_expiry(connection: Connection, series_id: int, now_ms: int) -> LedgerCh
     before = series.lock(connection, series_id)
     change = expire(before, now_ms)
     series.write(connection, before, change, None)
+    failures.after_change(connection, before, change, now_ms)
     if change.lost:
         in_all = coverage.lost_slots(connection, series_id)
         alerts.raise_alert(connection, slots_lost(before.key, change.lost, in_all), now_ms)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from hl_pipeline.model.alert import Alert, Severity, fingerprint
 from hl_pipeline.model.candle import SeriesKey
+from hl_pipeline.model.dead_letter import DeadLetter
 from hl_pipeline.model.interval import to_datetime
 from hl_pipeline.model.span import SpanSet
 
@@ -19,6 +20,7 @@ __all__ = [
     "market_listed",
     "markets_absent",
     "slots_lost",
+    "window_died",
 ]
 
 #: Lost is for good, so no later reading can end a loss; it is over when a day went by without another.
@@ -104,6 +106,23 @@ def markets_absent(coins: Sequence[str]) -> Alert:
         summary=f"the exchange does not name {len(coins)} collected markets any more, nor calls them delisted: {shown}",
         next_step="see is_absent, renamed_to and delisted in hl.market_history; nothing was ended or merged: they are "
         "asked for on, those the universe brought in for three days, and those in HL_MARKETS until you take them out",
+    )
+
+
+def window_died(letter: DeadLetter) -> Alert:
+    """A window of a series failed for good; others of that series and kind are the same incident."""
+    slots = letter.waiting or letter.slots
+    first, last = to_datetime(slots.spans[0].start_ms), to_datetime(slots.spans[-1].end_ms)
+    return Alert(
+        rule="dead_letter",
+        severity=Severity.ERROR,
+        summary=_short(
+            f"{letter.key.coin} {letter.key.interval}: {letter.count(slots):,} slots between {first:%Y-%m-%d %H:%M} "
+            f"and {last:%Y-%m-%d %H:%M} UTC are a dead letter after {letter.attempts} failures ({letter.kind}): "
+            f"{letter.error}"
+        ),
+        next_step=f"see `hl dlq show {letter.number}`; {letter.next_step}",
+        labels={"coin": letter.key.coin, "interval": str(letter.key.interval), "kind": str(letter.kind)},
     )
 
 

@@ -49,6 +49,7 @@ def restart(connection: Connection, coins: Collection[str], now_ms: int) -> int:
             "seen_at": to_datetime(now_ms),
         },
     ).fetchone()
+    connection.execute(query("dead_letters_out_of_reach"), {"coins": list(coins), "now": to_datetime(now_ms)})
     return 0 if row is None else int(row[0])
 
 
@@ -86,9 +87,9 @@ def write(connection: Connection, before: SeriesState, change: LedgerChange, ask
             query("coverage_settle"),
             {
                 "series_id": state.series_id,
-                "final": _multirange(change.final),
-                "empty": _multirange(change.empty),
-                "lost": _multirange(change.lost),
+                "final": multirange(change.final),
+                "empty": multirange(change.empty),
+                "lost": multirange(change.lost),
             },
         )
     if state.gaps != before.gaps:
@@ -118,6 +119,11 @@ def reopen_relisted(connection: Connection) -> int:
 def violations(connection: Connection) -> list[tuple[int, str, str]]:
     """Where the ledger contradicts the candles or itself: (series, rule, slots). Empty when it holds."""
     return [(row[0], row[1], row[2]) for row in connection.execute(query("ledger_violations"))]
+
+
+def multirange(slots: SpanSet) -> Multirange[datetime]:
+    """The same slots as Postgres writes them."""
+    return Multirange(Range(to_datetime(span.start_ms), to_datetime(span.end_ms)) for span in slots)
 
 
 def _states(
@@ -172,10 +178,6 @@ def _gap_columns(state: SeriesState) -> dict[str, object]:
         "deadlines": [to_datetime(interval.deadline(gap.span.start_ms)) for gap in gaps],
         "are_dead": [gap.is_dead for gap in gaps],
     }
-
-
-def _multirange(slots: SpanSet) -> Multirange[datetime]:
-    return Multirange(Range(to_datetime(span.start_ms), to_datetime(span.end_ms)) for span in slots)
 
 
 def _optional(at_ms: int | None) -> datetime | None:

@@ -4,8 +4,8 @@
 --
 -- All but hl.retry_dead_letters are called under the lock of the series, in the transaction that writes its gaps.
 
--- Lays gap slots aside: marked dead, to be asked for once more an hour before the exchange forgets the oldest of
--- them, and after that never. Slots of p_slots that are no gap are passed over.
+-- Lays gap slots aside: each unbroken run of them becomes one dead gap, to be asked for once more an hour before the
+-- exchange forgets its oldest slot, and after that never. Slots of p_slots that are no gap are passed over.
 create or replace function hl.bury(p_series_id integer, p_slots tstzmultirange, p_kind text, p_at timestamptz)
 returns void
 language sql
@@ -16,36 +16,48 @@ as $$
         returning *
     ),
 
-    pieces as (
-        select old.*, piece, old.deadline + (lower(piece) - lower(old.slots)) as forgotten_at, true as dies
+    kept as (
+        select
+            piece as slots, reason, attempts, first_absent_at, next_try,
+            deadline + (lower(piece) - lower(slots)) as deadline, is_dead
         from old
-        cross join lateral unnest(old.slots::tstzmultirange * p_slots) as piece
-        union all
-        select old.*, piece, old.deadline + (lower(piece) - lower(old.slots)), false
+        cross join lateral unnest(slots::tstzmultirange - p_slots) as piece
+    ),
+
+    dying as (
+        select unnest(range_agg(slots) * p_slots) as slots
         from old
-        cross join lateral unnest(old.slots::tstzmultirange - p_slots) as piece
+    ),
+
+    dead as (
+        select
+            dying.slots,
+            max(old.attempts) as attempts,
+            min(old.first_absent_at) as first_absent_at,
+            min(old.deadline - lower(old.slots)) + lower(dying.slots) as deadline
+        from dying
+        join old on old.slots && dying.slots
+        group by dying.slots
     )
 
     insert into hl.gap (series_id, slots, reason, attempts, first_absent_at, next_try, deadline, is_dead)
+    select p_series_id, slots, reason, attempts, first_absent_at, next_try, deadline, is_dead
+    from kept
+    union all
     select
-        series_id,
-        piece,
-        case
-            when not dies then reason
-            when p_kind = 'rejected' or reason <> 'rejected' then reason
-            else 'failed'
-        end,
+        p_series_id,
+        slots,
+        case p_kind when 'rejected' then 'rejected' else 'failed' end,
         attempts,
         first_absent_at,
         case
-            when not dies then next_try
-            when forgotten_at - interval '1 hour' > p_at then forgotten_at - interval '1 hour'
+            when deadline - interval '1 hour' > p_at then deadline - interval '1 hour'
             -- when the newest slot is gone, too, there is nothing left to ask for
-            else forgotten_at + (upper(piece) - lower(piece))
+            else deadline + (upper(slots) - lower(slots))
         end,
-        forgotten_at,
-        is_dead or dies
-    from pieces
+        deadline,
+        true
+    from dead
 $$;
 
 -- Has the exchange answered anybody's candle request that was sent after this one? If not, a failure says nothing
@@ -121,6 +133,7 @@ declare
     was_dead tstzmultirange;
     had_its_try tstzmultirange;
     alive tstzmultirange;
+    grown tstzmultirange;
     at_the_edge boolean;
 begin
     select
@@ -148,9 +161,10 @@ begin
             from hl.dead_letter as letter
             where letter.series_id = p_series_id and letter.kind <> 'rejected' and letter.resolved_at is null
                 and letter.waiting -|- alive and hl.answered_since(letter.fetch_id, p_kind)
-        );
+        )
+        returning waiting into grown;
         if found then
-            perform hl.bury(p_series_id, alive, p_kind, p_at);
+            perform hl.bury(p_series_id, grown, p_kind, p_at);
             alive := '{}';
         end if;
     end if;
