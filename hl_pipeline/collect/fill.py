@@ -8,6 +8,8 @@ tables: what was not committed is planned again.
 
 from __future__ import annotations
 
+import os
+import secrets
 import threading
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
@@ -17,14 +19,15 @@ from typing import Protocol
 from hl_pipeline.collect.land import Landing, land_answer, land_expiry, land_failure, needs_expiry, resolve_losses
 from hl_pipeline.model.answer import CandleAnswer, CandleRequest
 from hl_pipeline.model.clock import Clock
-from hl_pipeline.model.failure import BudgetExhausted, DatabaseUnavailable, PipelineError
+from hl_pipeline.model.failure import BudgetExhausted, DatabaseUnavailable, PipelineError, Superseded
 from hl_pipeline.model.interval import MINUTE_MS, Interval
 from hl_pipeline.model.ledger import ProofPolicy, SeriesState
 from hl_pipeline.model.plan import PlannedRequest, SlotsOf, answers_first, plan
 from hl_pipeline.model.span import Span
-from hl_pipeline.storage import candles, fetches, series
+from hl_pipeline.storage import candles, fetches, leases, series
 from hl_pipeline.storage.candles import Partitions
 from hl_pipeline.storage.engine import Database
+from hl_pipeline.storage.leases import Lease
 
 #: So many new candles change what the planner must know; waiting for autovacuum made the next queries take 17 s.
 ANALYZE_AFTER_ROWS = 10_000
@@ -56,7 +59,8 @@ class FillPolicy:
 class FillReport:
     """What one fill did. Slots count candles' places; weight is what the exchange was asked to spend.
 
-    ``derived`` slots were settled by their 1m candles, without a request of their own.
+    ``derived`` slots were settled by their 1m candles, without a request of their own. ``superseded`` answers were
+    refused, because a later run has taken the work over.
     """
 
     planned: int = 0
@@ -72,6 +76,7 @@ class FillReport:
     settled_empty: int = 0
     derived: int = 0
     lost: int = 0
+    superseded: int = 0
     failures: list[str] = field(default_factory=list)
     coins_failed: set[str] = field(default_factory=set)
 
@@ -174,18 +179,23 @@ class _Filler:
     run_id: str | None
     report: FillReport
     on_progress: Progress | None
+    _lease: Lease = field(init=False)
     _guard: threading.Lock = field(default_factory=threading.Lock)
     _stop: threading.Event = field(default_factory=threading.Event)
     _partitions: Partitions = field(init=False)
 
     def __post_init__(self) -> None:
         self._partitions = Partitions(self.database)
+        who = f"run {self.run_id}" if self.run_id else f"process {os.getpid()}"
+        self._lease = Lease(f"{who}, {secrets.token_hex(4)}", self.policy.lane)
 
     def run(self, requests: Sequence[PlannedRequest]) -> None:
         """Work the requests off in their order; the first fatal error stops the rest and is raised."""
         if not requests or self._stop.is_set():
             return
         self.report.planned += len(requests)
+        with self.database.connection() as connection:
+            leases.claim(connection, self._lease, [(planned.series_id, planned.request.span) for planned in requests])
         with ThreadPoolExecutor(min(self.policy.concurrency, len(requests)), "fill") as pool:
             futures = [pool.submit(self._one, request) for request in requests]
             try:
@@ -209,7 +219,7 @@ class _Filler:
             future.cancel()
 
     def _one(self, planned: PlannedRequest) -> None:
-        if self._stop.is_set():
+        if self._stop.is_set() or self._is_lost(planned):
             return
         request = planned.request
         asked_ms = self.clock.now_ms()
@@ -226,22 +236,54 @@ class _Filler:
             return
         if answer.candles:
             self._partitions.ensure(answer.candles[0].open_ms, answer.candles[-1].open_ms)
-        with self.database.connection() as connection:
-            landing = land_answer(connection, planned.series_id, fetch_id, answer, asked_ms, self.policy.proof)
+        try:
+            with self.database.connection() as connection:
+                leases.hold(connection, self._lease, planned.series_id, request.span)
+                landing = land_answer(connection, planned.series_id, fetch_id, answer, asked_ms, self.policy.proof)
+        except Superseded as error:
+            self._superseded(fetch_id, error)
+            return
         with self._guard:
             self.report.add(answer, landing)
+            self._progress()
+
+    def _is_lost(self, planned: PlannedRequest) -> bool:
+        """Whether the work is another's by now; asked only once one answer was refused, to spend no weight in vain."""
+        if not self.report.superseded:
+            return False
+        try:
+            with self.database.connection() as connection:
+                leases.hold(connection, self._lease, planned.series_id, planned.request.span)
+        except Superseded:
+            with self._guard:
+                self.report.superseded += 1
+            return True
+        return False
+
+    def _superseded(self, fetch_id: int, error: Superseded) -> None:
+        """Somebody else works on this series' month now; what else was planned here may still be ours alone."""
+        with self.database.autocommit() as connection:
+            fetches.failed(connection, fetch_id, error)
+        with self._guard:
+            self.report.superseded += 1
             self._progress()
 
     def _failed(self, planned: PlannedRequest, fetch_id: int, asked_ms: int, error: PipelineError) -> None:
         """Keep the failure where the next plan and the people see it, and go on with the others."""
         request = planned.request
         exhausted = isinstance(error, BudgetExhausted)
-        with self.database.connection() as connection:
-            if exhausted:  # nothing was sent: the slots are as due as before
-                fetches.failed(connection, fetch_id, error)
-            else:
-                span = Span(request.start_ms, request.end_ms)
-                land_failure(connection, planned.series_id, fetch_id, span, asked_ms, error, self.policy.proof)
+        try:
+            with self.database.connection() as connection:
+                if exhausted:  # nothing was sent: the slots are as due as before
+                    fetches.failed(connection, fetch_id, error)
+                else:
+                    leases.hold(connection, self._lease, planned.series_id, request.span)
+                    land_failure(
+                        connection, planned.series_id, fetch_id, request.span, asked_ms, error, self.policy.proof
+                    )
+        except Superseded as superseded:
+            self._superseded(fetch_id, superseded)
+            return
         with self._guard:
             if exhausted:
                 self.report.skipped += 1

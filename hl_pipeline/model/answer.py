@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from hl_pipeline.model.candle import Candle, SeriesKey
 from hl_pipeline.model.market import Market, MarketContext
+from hl_pipeline.model.span import Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,11 @@ class CandleRequest:
     series: SeriesKey
     start_ms: int
     end_ms: int
+
+    @property
+    def span(self) -> Span:
+        """What is asked for, as one span."""
+        return Span(self.start_ms, self.end_ms)
 
     @property
     def slots(self) -> int:

@@ -6,7 +6,8 @@ PipelineError
 │   ├── RateLimited           the exchange answered 429
 │   ├── BudgetExhausted       our own weight budget refused the request before it was sent
 │   ├── BadAnswer             200, but not what was asked for (HTML, wrong shape, cut JSON)
-│   └── DatabaseUnavailable   Postgres cannot be reached, or broke off
+│   ├── DatabaseUnavailable   Postgres cannot be reached, or broke off
+│   └── Superseded            a later run has taken the work over; nothing of this one is written any more
 └── NeedsAPerson          trying again gives the same
     ├── InvalidSetting        configuration
     ├── RequestRefused        the exchange refused the request's form (422), or the coin does not exist
@@ -47,6 +48,10 @@ class BadAnswer(TryAgain):
 
 class DatabaseUnavailable(TryAgain):
     """Postgres cannot be reached, or broke off."""
+
+
+class Superseded(TryAgain):
+    """A later run claimed the same work, so this one's answer is refused."""
 
 
 class NeedsAPerson(PipelineError):
