@@ -187,7 +187,12 @@ def _learn_markets(pipeline: Pipeline) -> None:
     if not known:
         settings = pipeline.settings
         refresh_markets(
-            pipeline.source, pipeline.database, pipeline.clock, coins=settings.markets, intervals=settings.intervals
+            pipeline.source,
+            pipeline.database,
+            pipeline.clock,
+            coins=settings.markets,
+            intervals=settings.intervals,
+            universe=settings.universe,
         )
 
 

@@ -6,12 +6,14 @@ from typing import Any
 
 import click
 
-from hl_pipeline.cli.options import Names, judged_intervals
+from hl_pipeline.cli.options import Names, judged_intervals, require_tracked
 from hl_pipeline.cli.screen import console, print_json, table
 from hl_pipeline.model.interval import Interval, to_datetime
 from hl_pipeline.model.open_gap import OpenGap, time_left
+from hl_pipeline.model.universe import Universe
 from hl_pipeline.runtime import open_pipeline
 from hl_pipeline.settings import Settings
+from hl_pipeline.storage import markets
 from hl_pipeline.storage.gaps import open_gaps
 
 _COLUMNS = [
@@ -53,6 +55,8 @@ def read(
     """
     with open_pipeline(settings, only_looks=True) as pipeline, pipeline.database.connection() as connection:
         now_ms = pipeline.clock.now_ms()
+        if settings.universe is not Universe.LIST:
+            require_tracked(settings, coins, markets.tracked(connection))
         return now_ms, open_gaps(
             connection,
             now_ms,

@@ -10,10 +10,14 @@ import click
 from hl_pipeline.cli.screen import age, console, print_json, table
 from hl_pipeline.runtime import open_pipeline
 from hl_pipeline.settings import Settings
-from hl_pipeline.storage import coverage
+from hl_pipeline.storage import coverage, markets
 from hl_pipeline.storage.budget import BudgetState
 from hl_pipeline.storage.coverage import IntervalCoverage
+from hl_pipeline.storage.markets import MarketCounts, MarketNews
 from hl_pipeline.storage.overview import OpenAlert, open_alerts
+
+#: What happened to markets is shown for a week.
+NEWS_REACH_MS = 7 * 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +27,8 @@ class Status:
     venue: str
     database: str
     now_ms: int
+    markets: MarketCounts
+    news: list[MarketNews]
     intervals: list[IntervalCoverage]
     budget: BudgetState
     alerts: list[OpenAlert]
@@ -55,7 +61,8 @@ def read(settings: Settings) -> Status:
         with pipeline.database.connection() as connection:
             intervals = coverage.by_interval(connection, now_ms, pipeline.policy.proof.settle_ms)
             alerts, budget = open_alerts(connection), pipeline.budget.state(connection)
-        return Status(settings.venue, pipeline.database.address, now_ms, intervals, budget, alerts)
+            counts, news = markets.counts(connection), markets.news(connection, now_ms - NEWS_REACH_MS)
+        return Status(settings.venue, pipeline.database.address, now_ms, counts, news, intervals, budget, alerts)
 
 
 def as_document(found: Status) -> dict[str, Any]:
@@ -64,6 +71,8 @@ def as_document(found: Status) -> dict[str, Any]:
         "venue": found.venue,
         "database": found.database,
         "now_ms": found.now_ms,
+        "markets": found.markets._asdict(),
+        "market_news": [{**news._asdict(), "sentence": news.sentence} for news in found.news],
         "intervals": [interval_document(row) for row in found.intervals],
         "weight": {"limit": found.budget.max_weight, "left": found.budget.remaining},
         "alerts": [alert._asdict() for alert in found.alerts],
@@ -79,6 +88,7 @@ def _show(found: Status) -> None:
         screen.print(coverage_table(found.intervals, found.now_ms))
         screen.print("\nSlots: final = read after it settled; empty = proven to have had no trade; "
                      "gap = expected, not here yet; lost = the exchange forgot it first.")  # fmt: skip
+    _show_markets(found)
     weight = found.budget
     screen.print(f"\nRequest weight left this minute: {weight.remaining:,} of {weight.max_weight:,}")
     if not found.alerts:
@@ -88,6 +98,18 @@ def _show(found: Status) -> None:
     for alert in found.alerts:
         since = age(found.now_ms - alert.first_seen_ms)
         screen.print(f"  {alert.severity}: {alert.summary} (for {since}). Next: {alert.next_step}", markup=False)
+
+
+def _show_markets(found: Status) -> None:
+    counts, screen = found.markets, console()
+    screen.print(
+        f"\nMarkets: {counts.named + counts.by_universe} collected, {counts.named} of them named in HL_MARKETS, "
+        f"{counts.by_universe} brought in by HL_UNIVERSE"
+    )
+    if counts.absent:
+        screen.print(f"Not named by the exchange any more: {', '.join(counts.absent)}", markup=False)
+    for news in found.news:
+        screen.print(f"  {age(max(0, found.now_ms - news.at_ms))} ago: {news.sentence}", markup=False)
 
 
 def interval_document(row: IntervalCoverage) -> dict[str, Any]:

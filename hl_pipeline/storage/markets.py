@@ -50,6 +50,46 @@ class Cadence(NamedTuple):
     live_percent: int
 
 
+class MarketCounts(NamedTuple):
+    """How many markets are collected by name and by the universe, and which of them the exchange names no more."""
+
+    named: int
+    by_universe: int
+    absent: list[str]
+
+
+class MarketNews(NamedTuple):
+    """One change of one market at ``at_ms`` (ms UTC), as ``hl.market_history`` has it."""
+
+    at_ms: int
+    coin: str
+    attribute: str
+    old_value: str | None
+    new_value: str | None
+
+    @property
+    def sentence(self) -> str:
+        """What happened, for people."""
+        old, new = self.old_value, self.new_value
+        if self.attribute.startswith("out_of_reach_"):
+            interval = self.attribute.removeprefix("out_of_reach_")
+            return f"{self.coin} {interval} is collected again; {old} to {new} is out of reach"
+        return (
+            self.coin
+            + {
+                ("listed", new): " is listed",
+                ("is_delisted", "true"): " is delisted",
+                ("is_delisted", "false"): " is listed again",
+                ("is_absent", "true"): " is named no more by the exchange, without being delisted",
+                ("is_absent", "false"): " is named again by the exchange",
+                ("renamed_to", new): f" has another name now: {new}; they stay two markets",
+                ("tracked_by", "list"): " is collected: named in HL_MARKETS",
+                ("tracked_by", "universe"): " is collected: by HL_UNIVERSE",
+                ("tracked_by", None): " is collected no more; what is stored stays",
+            }[self.attribute, new]
+        )
+
+
 def upsert(
     connection: Connection,
     markets: Sequence[Market],
@@ -127,6 +167,19 @@ def tracked(connection: Connection) -> list[str]:
 def news_over(connection: Connection) -> list[str]:
     """Fingerprints of the open alerts on listings and delistings that need no more attention."""
     return [row[0] for row in connection.execute(query("market_news_over"))]
+
+
+def counts(connection: Connection) -> MarketCounts:
+    """Who is collected, and why."""
+    row = connection.execute(query("market_counts")).fetchone()
+    assert row is not None  # noqa: S101  # aggregates give one row
+    return MarketCounts(*row)
+
+
+def news(connection: Connection, since_ms: int, *, most: int = 20) -> list[MarketNews]:
+    """What happened to markets after ``since_ms`` (ms UTC), the newest first, at most so many."""
+    values = {"since": to_datetime(since_ms), "most": most}
+    return [MarketNews(*row) for row in connection.execute(query("market_news"), values)]
 
 
 def cadence(connection: Connection) -> Cadence:
