@@ -130,7 +130,8 @@ def _agreement(i: SeriesInputs) -> _Found:
     if i.sampled:
         numbers["sample_share"] = share = i.sampled_differing / i.sampled
         why = f"{i.sampled_differing} of {i.sampled} derived candles differed from the venue's own"
-        parts.append((ramp(share, 0.0, 0.02), why))
+        # the same comparison as the first, remembered, so the same ramp
+        parts.append((ramp(share, 0.0, 0.30), why))
     if not parts:
         return None, numbers, "no complete children, no mark price close in time and no second source to compare with"
     worst, reason = min(parts)

@@ -18,7 +18,8 @@ class SeriesInputs:
     refused; ``longest_missing_inside`` is the longest run of the missing that are not at the head. ``received``
     and ``bad`` count rows of the last day's answers and stored rows, and those of them that broke a rule.
     ``parents_differing`` of ``parents_compared`` candles are not the exact aggregate of their children, and
-    ``above_differing`` of ``above_compared`` candles of the next larger interval are not the aggregate of this one's.
+    ``above_differing`` of ``above_compared`` candles of the next larger interval are not the aggregate of this one's;
+    those are not counted of which a third interval says that the fault lies elsewhere.
     ``sampled_differing`` of ``sampled`` candles were found wrong when the venue's own answer replaced a derived one.
     ``mark_distance`` is |close - mark| / mark. ``grades`` maps final, archive, derived, stream, open to row counts.
     """

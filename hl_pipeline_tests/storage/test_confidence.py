@@ -27,6 +27,20 @@ def of(connection: Connection, interval: Interval) -> SeriesInputs:
     return next(i for i in confidence.gather(connection, NOW_MS, 60.0) if i.key.interval is interval)
 
 
+def spoil(connection: Connection, interval: Interval, at_ms: int) -> None:
+    connection.execute(
+        "update hl.candle set volume = volume + 1 where series_id = %s and open_time = %s",
+        (series_id(connection, "BTC", interval), to_datetime(at_ms)),
+    )
+
+
+def accused(connection: Connection) -> dict[Interval, int]:
+    """How many candles are held against each series that is accused at all."""
+    found = confidence.gather(connection, NOW_MS, 60.0)
+    both = {i.key.interval: max(i.parents_differing, i.above_differing) for i in found}
+    return {interval: count for interval, count in both.items() if count}
+
+
 def test_a_whole_history_scores_one_in_every_interval(connection: Connection) -> None:
     found = confidence.gather(connection, NOW_MS, 60.0)
     assert [str(i.key.interval) for i in found] == ["1m", "5m", "15m", "1h", "4h", "1d"]
@@ -70,7 +84,26 @@ def test_a_parent_that_is_not_its_childrens_aggregate_is_counted(connection: Con
         (series_id(connection, "BTC", Interval.M5), to_datetime(Interval.M5.floor(NOW_MS - HOUR_MS))),
     )
     assert of(connection, Interval.M5).parents_differing == 1
-    assert of(connection, Interval.M1).above_differing == 1, "nobody knows whether the parent or a child lies"
+
+
+def test_two_intervals_that_agree_outvote_the_third(connection: Connection) -> None:
+    spoil(connection, Interval.M5, Interval.M5.floor(NOW_MS - 2 * HOUR_MS))
+    assert accused(connection) == {Interval.M5: 1}, "15m agrees with 1m"
+
+
+@pytest.mark.parametrize("interval", [Interval.M1, Interval.M15, Interval.H1, Interval.D1])
+def test_whichever_interval_lies_is_accused_alone(connection: Connection, interval: Interval) -> None:
+    spoil(
+        connection, interval, interval.floor(NOW_MS - 26 * HOUR_MS if interval is Interval.D1 else NOW_MS - 5 * HOUR_MS)
+    )
+    assert accused(connection) == {interval: 1}
+
+
+def test_without_a_third_interval_nobody_knows_who_lies(connection: Connection) -> None:
+    for other in (Interval.M15, Interval.H1, Interval.H4, Interval.D1):
+        connection.execute("delete from hl.candle where series_id = %s", (series_id(connection, "BTC", other),))
+    spoil(connection, Interval.M5, Interval.M5.floor(NOW_MS - 2 * HOUR_MS))
+    assert accused(connection) == {Interval.M1: 1, Interval.M5: 1}
 
 
 def test_derived_children_are_compared_and_derived_parents_are_not(connection: Connection) -> None:
@@ -81,7 +114,7 @@ def test_derived_children_are_compared_and_derived_parents_are_not(connection: C
     assert of(connection, Interval.H1).parents_compared == 59
 
 
-def test_a_slot_wrongly_proven_empty_makes_its_parent_differ(connection: Connection) -> None:
+def test_a_slot_wrongly_proven_empty_is_held_against_its_series(connection: Connection) -> None:
     which, at = series_id(connection, "BTC", Interval.M1), to_datetime(Interval.M5.floor(NOW_MS - HOUR_MS))
     compared = of(connection, Interval.M5).parents_compared
     connection.execute("delete from hl.candle where series_id = %s and open_time = %s", (which, at))
@@ -92,8 +125,8 @@ def test_a_slot_wrongly_proven_empty_makes_its_parent_differ(connection: Connect
         " where series_id = %(id)s and month = '2026-03-01'",
         {"at": at, "id": which},
     )
-    found = of(connection, Interval.M5)
-    assert (found.parents_compared, found.parents_differing) == (compared, 1)
+    assert of(connection, Interval.M5).parents_compared == compared
+    assert accused(connection) == {Interval.M1: 1}
 
 
 @pytest.mark.parametrize(("asked", "volume", "differing"), [("15m", "1.5", 1), ("1m", "1.5", 0), ("15m", "1e-12", 0)])

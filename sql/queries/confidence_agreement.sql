@@ -1,27 +1,32 @@
 -- How many candles read from the venue differ from the exact aggregate of the next smaller interval's candles?
--- A difference accuses both sides, the parent and its children: nobody knows which of them lies. Children may be read
--- or derived themselves; they must all be there, final or proven empty. Those without trades do not count. Volume may
--- differ by 1e-9 relative: the venue's strings carry float noise. Sampled: candles that the venue's own answer found
--- wrong after they had been derived; those compared are the sample.
-with pair as (
+-- A difference accuses both sides, the parent and its children, unless a third interval, the next larger or the next
+-- smaller one, agrees with one of them there: two outvote the one. Children may be read or derived themselves; they
+-- must all be there, final or proven empty. Those without trades do not count. Volume may differ by 1e-9 relative: the
+-- venue's strings carry float noise. Sampled: candles that the venue's own answer found wrong after they had been
+-- derived; those compared are the sample.
+with rung as (
     select
-        parent.series_id,
-        child.series_id as child_id,
-        parent.step,
-        child.step as child_step,
-        parent.interval,
+        series.series_id, series.market_id, series.interval, series.step,
+        array_position(array['1m', '5m', '15m', '1h', '4h', '1d'], series.interval) as level
+    from hl.series
+    join hl.market using (market_id)
+    where market.tracked
+),
+
+pair as (
+    select
+        parent.series_id, parent.step, parent.interval,
+        child.series_id as child_id, child.step as child_step,
+        above.series_id as above_id, above.step as above_step,
+        below.series_id as below_id, below.step as below_step,
         %(now)s::timestamptz - case
             when parent.step <= interval '15 minutes' then interval '24 hours'
             else least(60 * parent.step, interval '30 days')
         end as starts
-    from hl.market
-    join hl.series as parent using (market_id)
-    join hl.series as child using (market_id)
-    join (
-        values ('5m', '1m'), ('15m', '5m'), ('1h', '15m'), ('4h', '1h'), ('1d', '4h')
-    ) as ladder (interval, child_interval)
-        on ladder.interval = parent.interval and ladder.child_interval = child.interval
-    where market.tracked
+    from rung as parent
+    join rung as child on child.market_id = parent.market_id and child.level = parent.level - 1
+    left join rung as above on above.market_id = parent.market_id and above.level = parent.level + 1
+    left join rung as below on below.market_id = parent.market_id and below.level = parent.level - 2
 ),
 
 rolled as (
@@ -62,8 +67,8 @@ empty as (
 
 judged as (
     select
-        pair.series_id,
-        pair.child_id,
+        pair.*,
+        parent.open_time,
         (
             parent.open <> rolled.open
             or parent.high <> rolled.high
@@ -105,16 +110,46 @@ judged as (
         end
 ),
 
-accused as (
-    select series_id, count(*) as compared, count(*) filter (where differs) as differing,
-        count(*) filter (where was_derived_wrong) as sampled_differing
+witnessed as (
+    select
+        judged.series_id,
+        judged.child_id,
+        judged.was_derived_wrong,
+        judged.differs and (not witness.for_parent or witness.for_child) as parent_accused,
+        judged.differs and (not witness.for_child or witness.for_parent) as child_accused
     from judged
+    cross join lateral (
+        select date_bin(judged.above_step, judged.open_time, timestamptz '1970-01-01 00:00:00+00') as above_open
+    ) as place
+    cross join lateral (
+        select
+            case when judged.differs then
+                hl.adds_up(above_id, above_step, series_id, step, place.above_open) is true
+                or hl.adds_up(series_id, step, below_id, below_step, open_time) is true
+            else false end as for_parent,
+            case when judged.differs then
+                hl.adds_up(above_id, above_step, child_id, child_step, place.above_open) is true
+                or (
+                    select bool_and(hl.adds_up(child_id, child_step, below_id, below_step, child_open) is true)
+                    from generate_series(open_time, open_time + step - child_step, child_step) as child_open
+                )
+            else false end as for_child
+    ) as witness
+),
+
+accused as (
+    select
+        series_id,
+        count(*) as compared,
+        count(*) filter (where parent_accused) as differing,
+        count(*) filter (where was_derived_wrong) as sampled_differing
+    from witnessed
     group by series_id
 ),
 
 accused_by_parents as (
-    select child_id as series_id, count(*) as compared, count(*) filter (where differs) as differing
-    from judged
+    select child_id as series_id, count(*) as compared, count(*) filter (where child_accused) as differing
+    from witnessed
     group by child_id
 )
 
