@@ -25,6 +25,7 @@ class Wanted:
     coins: tuple[str, ...] | None
     intervals: tuple[Interval, ...] | None
     window: Span | None
+    again: bool
 
 
 class _Window(click.ParamType):
@@ -51,6 +52,7 @@ def _instant(text: str) -> int:
 @click.option("--coins", type=Names(), help="Only these; all tracked markets by default.")
 @click.option("--intervals", type=Names(), help="Only these of 1m,5m,15m,1h,4h,1d.")
 @click.option("--window", type=_Window(), help="Ask now for all that is unsettled in it, even what waits its turn.")
+@click.option("--again", is_flag=True, help="With --window: read there again what is settled, too.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document at the end.")
 @click.pass_context
 def collect(
@@ -58,16 +60,19 @@ def collect(
     coins: tuple[str, ...] | None,
     intervals: tuple[str, ...] | None,
     window: Span | None,
+    again: bool,
     as_json: bool,
 ) -> None:
     """Fill every slot that is due, once, without Dagster.
 
     Safe to run beside the schedules, to kill and to run again: what is
-    settled is not asked for twice. Exit 1 when some series could not be
+    settled is not asked for twice, unless --again says so. Exit 1 when some series could not be
     read; the rest is stored.
     """
     settings = Settings.load()
-    wanted = _judged(settings, coins, intervals, window)
+    if again and window is None:
+        raise click.UsageError("--again reads settled slots again: name with --window which")
+    wanted = Wanted(coins, judged_intervals(settings, coins, intervals), window, again)
     with open_pipeline(settings) as pipeline:
         markets, report = run(pipeline, wanted, quiet=as_json)
     if as_json:
@@ -104,15 +109,10 @@ def run(pipeline: Pipeline, wanted: Wanted, *, quiet: bool) -> tuple[MarketsRepo
             coins=wanted.coins,
             intervals=wanted.intervals,
             window=wanted.window,
+            again=wanted.again,
             on_progress=advance,
         )
     return markets, report
-
-
-def _judged(
-    settings: Settings, coins: tuple[str, ...] | None, intervals: tuple[str, ...] | None, window: Span | None
-) -> Wanted:
-    return Wanted(coins, judged_intervals(settings, coins, intervals), window)
 
 
 def _document(markets: MarketsReport, report: FillReport) -> dict[str, Any]:

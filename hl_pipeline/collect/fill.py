@@ -109,6 +109,7 @@ def fill(
     coins: Collection[str] | None = None,
     intervals: Collection[Interval] | None = None,
     window: Span | None = None,
+    again: bool = False,
     only: SlotsOf | None = None,
     choose: Choice = list,
     run_id: str | None = None,
@@ -116,13 +117,17 @@ def fill(
 ) -> FillReport:
     """Ask for every due slot of the tracked series (or of the named ones) and store what comes.
 
-    ``window`` asks for everything unsettled in that span, whatever its next try;
+    ``window`` asks for everything unsettled in that span, whatever its next try,
+    with ``again`` for what is settled there, too;
     ``only`` leaves the slots aside that are somebody else's affair, ``choose``
     the requests that are for another time.
 
     Raises:
         DatabaseUnavailable: what was landed stays; run it again.
+        ValueError: ``again`` without a window would read everything there is.
     """
+    if again and window is None:
+        raise ValueError("to read settled slots again, name the window: everything would be read otherwise")
     policy = policy or FillPolicy()
     now_ms = clock.now_ms()
 
@@ -136,7 +141,7 @@ def fill(
         states = load()
     filler = _Filler(source, database, clock, policy, run_id, report, on_progress)
     first = answers_first(states, window=window)
-    filler.run(choose(plan(first, now_ms, policy.proof, window=window, only=only)))
+    filler.run(choose(plan(first, now_ms, policy.proof, window=window, again=again, only=only)))
     others = {state.series_id for state in states} - {state.series_id for state in first}
     if plan((state for state in states if state.series_id in others), now_ms, policy.proof, only=only):
         remaining = (state for state in load() if state.series_id in others)

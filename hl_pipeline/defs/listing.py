@@ -20,6 +20,7 @@ from hl_pipeline.defs.assets.system_health import system_health
 from hl_pipeline.defs.checks.contracts import candles_contract, metrics_contract
 from hl_pipeline.defs.checks.funding import funding_is_fresh
 from hl_pipeline.defs.checks.ledger import ledger_holds
+from hl_pipeline.defs.checks.reconciliation import reconciliation
 from hl_pipeline.defs.checks.vitals import vital_signs
 from hl_pipeline.defs.resources import pipeline_from_environment, settings_from_environment
 from hl_pipeline.defs.seal import seal_months
@@ -46,7 +47,7 @@ ASSETS = [
     system_health,
     data_contracts,
 ]
-CHECKS = [vital_signs, ledger_holds, funding_is_fresh, candles_contract, metrics_contract]
+CHECKS = [vital_signs, ledger_holds, reconciliation, funding_is_fresh, candles_contract, metrics_contract]
 JOBS: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [
     jobs.collect,
     jobs.drain_gaps,

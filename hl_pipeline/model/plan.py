@@ -47,13 +47,15 @@ class PlannedRequest:
     wanted: int
 
 
-def due_slots(state: SeriesState, now_ms: int, policy: ProofPolicy, *, window: Span | None = None) -> SpanSet:
+def due_slots(
+    state: SeriesState, now_ms: int, policy: ProofPolicy, *, window: Span | None = None, again: bool = False
+) -> SpanSet:
     """Slots worth asking for at ``now_ms``.
 
     Without ``window``: gaps whose next try has come, and closed, settled slots
     never asked for, though not at once beside a window that failed for good.
     With it: everything unsettled in the window, whatever its next try; a
-    person asked.
+    person asked; ``again`` adds what is settled there.
     """
     interval = state.key.interval
     settled_end = interval.floor(now_ms - policy.settle_ms)
@@ -62,7 +64,8 @@ def due_slots(state: SeriesState, now_ms: int, policy: ProofPolicy, *, window: S
     if window is None and unasked.total_ms < _patience_at_the_edge_ms(state):
         unasked = SpanSet()
     gaps = SpanSet.of(gap.span for gap in state.gaps if window is not None or gap.next_try_ms <= now_ms)
-    wanted = (gaps | unasked) & SpanSet.single(interval.oldest_reachable(now_ms), settled_end)
+    wanted = SpanSet.single(state.expected_start_ms, end) if again else gaps | unasked
+    wanted &= SpanSet.single(interval.oldest_reachable(now_ms), settled_end)
     if window is None:
         return wanted
     return wanted & SpanSet.single(interval.floor(window.start_ms), interval.ceil(window.end_ms))
@@ -74,6 +77,7 @@ def plan(
     policy: ProofPolicy,
     *,
     window: Span | None = None,
+    again: bool = False,
     patience_ms: int = 0,
     only: SlotsOf | None = None,
 ) -> list[PlannedRequest]:
@@ -85,7 +89,7 @@ def plan(
     planned: list[PlannedRequest] = []
     for state in states:
         allowed = SpanSet.single(0, now_ms + 1) if only is None else only(state, now_ms)
-        due = due_slots(state, now_ms, policy, window=window) & allowed
+        due = due_slots(state, now_ms, policy, window=window, again=again) & allowed
         if window is None and state.is_derived and not state.never_answered:
             due &= SpanSet.single(0, state.key.interval.floor(now_ms - policy.settle_ms - patience_ms))
         dead = SpanSet.of(gap.span for gap in state.gaps if gap.is_dead)

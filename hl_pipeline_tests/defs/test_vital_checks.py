@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from dagster import DagsterInstance
 
 from hl_pipeline.defs.launch import CheckOutcome, RunOutcome, run_job
 from hl_pipeline.model.clock import ManualClock
 from hl_pipeline.model.failure import ExchangeUnavailable
+from hl_pipeline.model.interval import Interval
 from hl_pipeline.runtime import Pipeline
 from hl_pipeline_tests.fakes import FakeExchange
 
@@ -81,7 +84,8 @@ def test_the_contract_suites_pass_on_what_was_collected_and_say_how_much(
 def test_the_contract_suites_do_not_pass_without_a_row(pipeline: Pipeline, instance: DagsterInstance) -> None:
     outcome = run_job("contracts", pipeline=pipeline, instance=instance)
     assert not outcome.success
-    assert [check.name for check in outcome.checks] == ["data_contracts/ledger_holds"]
+    others = [check.name for check in outcome.checks if not check.name.startswith("data_contracts/reconciles_")]
+    assert others == ["data_contracts/ledger_holds"]
 
 
 @pytest.mark.parametrize("tamper", [False, True])
@@ -98,3 +102,34 @@ def test_the_ledger_check_finds_a_row_that_somebody_removed(
     assert ledger.passed is not tamper
     if tamper:
         assert "final in the ledger, but no final candle row" in ledger.description
+
+
+def reconciled(pipeline: Pipeline, instance: DagsterInstance) -> dict[str, CheckOutcome]:
+    outcome = run_job("contracts", pipeline=pipeline, instance=instance)
+    assert outcome.success, outcome.failure
+    return {
+        check.name.removeprefix("data_contracts/"): check for check in outcome.checks if "/reconciles_" in check.name
+    }
+
+
+def test_without_minutes_reconciliation_says_that_there_is_nothing_to_compare(
+    pipeline: Pipeline, instance: DagsterInstance
+) -> None:
+    run_job("collect", pipeline=pipeline, instance=instance)
+    found = reconciled(pipeline, instance)
+    assert sorted(found) == ["reconciles_15m", "reconciles_1d", "reconciles_1h", "reconciles_4h", "reconciles_5m"]
+    assert all(check.passed and "nothing to compare" in check.description for check in found.values())
+
+
+def test_candles_that_contradict_their_minutes_warn_with_both_values(
+    pipeline: Pipeline, instance: DagsterInstance
+) -> None:
+    settings = pipeline.settings.model_copy(update={"intervals": (Interval.M1, Interval.H1)})
+    told = replace(pipeline, settings=settings)
+    run_job("collect", pipeline=told, instance=instance)
+    found = reconciled(told, instance)["reconciles_1h"]  # this exchange's hours have nothing to do with its minutes
+    assert (found.passed, found.severity) == (False, "WARN")
+    assert "minutes (bound 0)" in found.description
+    assert found.metadata["differing"] > 0
+    assert "from minutes" in str(found.metadata["mismatches"])
+    assert "hl collect --again" in found.metadata["next step"]

@@ -28,7 +28,8 @@ TOTALS = {
 def data_contracts(pipeline: dg.ResourceParam[Pipeline]) -> dg.MaterializeResult:
     """Whether everything stored keeps its contract, hour by hour: the verdicts are this asset's *Checks*.
 
-    `ledger_holds` compares the coverage ledger with every candle; `candles_contract` and `metrics_contract` are
+    `ledger_holds` compares the coverage ledger with every candle; `reconciles_5m` to `reconciles_1d` hold the
+    venue's larger candles against their minutes; `candles_contract` and `metrics_contract` are
     Great Expectations suites. They stand here and not on the tables they judge, because those are written each
     minute and Dagster shows a check as not evaluated once its asset is newer. When one fails, its description says
     what to do.
