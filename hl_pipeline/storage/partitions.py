@@ -54,7 +54,10 @@ class PartitionState(NamedTuple):
             return "whole and closed" if self.is_closed else "whole so far; the month is still open"
         if self.lost:
             return f"all {self.lost} due slots were lost: the exchange forgot them before anybody asked"
-        return "nothing is reachable: before the market's first candle, beyond the exchange's memory, or not yet closed"
+        return (
+            "nothing is reachable: before the market's first candle, beyond the exchange's memory, not yet closed, "
+            "or not collected at the time"
+        )
 
 
 def states(

@@ -28,6 +28,7 @@ due as (
             least(
                 wanted.ends,
                 series.ended_at,
+                case when not market.tracked then series.known_until end,
                 date_bin(
                     series.step, %(now)s::timestamptz - %(settle)s::interval, timestamptz '1970-01-01 00:00:00+00'
                 )
