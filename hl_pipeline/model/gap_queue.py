@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hl_pipeline.model.budget import Lane
+from hl_pipeline.model.interval import MINUTE_MS
 from hl_pipeline.model.ledger import GapReason, SeriesState
 from hl_pipeline.model.open_gap import DEADLINE_NEAR_MS, OpenGap, recoverable
 from hl_pipeline.model.plan import EDGE_SLOTS, PlannedRequest
@@ -23,10 +24,15 @@ LIVE_SLOTS = 4 * EDGE_SLOTS
 def live_slots(state: SeriesState, now_ms: int) -> SpanSet:
     """The slots that a tick asks for: the newest, the open one included.
 
-    All of a series without history: only an answer for everything can tell where the series begins.
+    All of a series without history: only an answer for everything can tell where the series begins. Of a derived one
+    as much time as of its 1m series, and the newest closed slot: what is older the drained minutes may give it.
     """
     end = state.key.interval.floor(now_ms) + state.step_ms
-    return SpanSet.single(end - LIVE_SLOTS * state.step_ms if state.has_history else 0, end)
+    if not state.has_history:
+        return SpanSet.single(0, end)
+    if state.is_derived:
+        return SpanSet.single(state.key.interval.floor(now_ms - LIVE_SLOTS * MINUTE_MS) - state.step_ms, end)
+    return SpanSet.single(end - LIVE_SLOTS * state.step_ms, end)
 
 
 def queued_slots(state: SeriesState, now_ms: int) -> SpanSet:
