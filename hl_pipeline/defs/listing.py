@@ -22,6 +22,7 @@ from hl_pipeline.defs.checks.funding import funding_is_fresh
 from hl_pipeline.defs.checks.ledger import ledger_holds
 from hl_pipeline.defs.checks.reconciliation import reconciliation
 from hl_pipeline.defs.checks.vitals import vital_signs
+from hl_pipeline.defs.dead_letters import retry_dead_letters
 from hl_pipeline.defs.resources import pipeline_from_environment, settings_from_environment
 from hl_pipeline.defs.seal import seal_months
 from hl_pipeline.defs.sensors.failures import alert_on_failed_runs, follow_successful_runs
@@ -58,6 +59,7 @@ JOBS: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [
     jobs.backfill_candles,
     jobs.recalculate_confidence,
     seal_months,
+    retry_dead_letters,
 ]
 SCHEDULES = [
     schedules.collect_each_minute,

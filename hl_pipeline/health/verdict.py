@@ -224,10 +224,31 @@ def on_contract(v: Vitals) -> Verdict:
     return Verdict("rows_keep_contract", status, _with_step(text, todo, status), {"bad": bad, "rows": v.candles_recent})
 
 
+def on_dead_letters(v: Vitals) -> Verdict:
+    """No window failed for good; one that did waits for a person."""
+    name, found = "no_dead_letters", v.dead_letters
+    if not found.letters:
+        return Verdict(name, Status.HEALTHY, "no window of a series failed for good", {"letters": 0})
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(found.by_kind.items()))
+    text = (
+        f"{found.letters:,} dead letters (bound 0; {kinds}): {found.slots:,} slots got no usable answer and are not "
+        f"asked for any more; the first died {time_left(v.now_ms - (found.died_ms or v.now_ms))} ago, "
+        f"of {found.coin} {found.interval}"
+    )
+    todo = f"read `hl dlq list`; {found.next_step}"
+    numbers: dict[str, float | int | str | None] = {
+        "letters": found.letters,
+        "slots": found.slots,
+        "coin": found.coin,
+        "interval": None if found.interval is None else str(found.interval),
+    }
+    return Verdict(name, Status.DEGRADED, _with_step(text, todo, Status.DEGRADED), numbers)
+
+
 def all_verdicts(v: Vitals) -> list[Verdict]:
     """Every verdict, in the order a person asks."""
     fresh = [on_freshness(v, row) for row in v.intervals.values()]
-    gone = [on_coverage(v), on_deadlines(v), on_vanished(v)]
+    gone = [on_coverage(v), on_deadlines(v), on_dead_letters(v), on_vanished(v)]
     return [on_database(v), on_api(v), on_budget(v), *fresh, *gone, on_contract(v)]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from hl_pipeline.model.dead_letter import DeadLetterTally
 from hl_pipeline.model.interval import Interval
 from hl_pipeline.model.open_gap import EndangeredSlots
 
@@ -78,3 +79,4 @@ class Vitals:
     endangered: EndangeredSlots | None = None
     losing_series: int = 0
     vanished: Sequence[VanishedRow] = ()
+    dead_letters: DeadLetterTally = field(default_factory=DeadLetterTally)

@@ -10,7 +10,7 @@ from psycopg.types.json import Jsonb
 
 from hl_pipeline.model.interval import Interval, to_datetime
 from hl_pipeline.model.vitals import IntervalVitals, Vitals
-from hl_pipeline.storage import alerts, gaps, vanished
+from hl_pipeline.storage import alerts, dead_letters, gaps, vanished
 from hl_pipeline.storage.engine import Connection
 from hl_pipeline.storage.sql import query
 
@@ -59,6 +59,7 @@ def gather(
         ),
         losing_series=alerts.count_open(connection, "slots_lost"),
         vanished=vanished.vanished(connection, now_ms),
+        dead_letters=dead_letters.tally(connection),
     )
 
 

@@ -32,7 +32,7 @@ class RefusingExchange(FakeExchange):
     """Sends rows of ``spoilt`` slots that break a rule, inside otherwise good answers."""
 
     spoilt: frozenset[int] = frozenset()
-    spoilt_coins = ("ETH",)
+    spoilt_coins: tuple[str, ...] = ("ETH",)
 
     def candles(self, request: CandleRequest, *, lane: str = "live") -> CandleAnswer:
         spoilt = self.spoilt if request.series.coin in self.spoilt_coins else ()

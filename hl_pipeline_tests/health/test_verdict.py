@@ -8,6 +8,7 @@ import pytest
 from hl_pipeline.health import verdict
 from hl_pipeline.health.report import report, score_of, to_json
 from hl_pipeline.health.verdict import Status
+from hl_pipeline.model.dead_letter import DeadLetterTally
 from hl_pipeline.model.interval import Interval
 from hl_pipeline.model.open_gap import EndangeredSlots
 from hl_pipeline.model.vitals import IntervalVitals, VanishedRow, Vitals
@@ -22,6 +23,9 @@ VITALS = Vitals(
     budget_refused_since_s=None, intervals={Interval.M1: MINUTE},
 )  # fmt: skip
 GONE = VanishedRow("BTC", Interval.M1, NOW_MS - HOUR_MS, NOW_MS - 900_000, NOW_MS - 300_000, 17, 3)
+
+
+DEAD = DeadLetterTally(2, 30, {"refused": 2}, NOW_MS - HOUR_MS, "ETH", Interval.M1, "look at the request")
 
 
 @pytest.mark.parametrize(
@@ -62,6 +66,8 @@ def test_minutes_of_fifty_markets_are_promised_within_five_minutes(markets: int,
         ),
         (replace(VITALS, vanished=[GONE]), "no_vanished_rows", "degraded"),
         (VITALS, "no_vanished_rows", "healthy"),
+        (replace(VITALS, dead_letters=DEAD), "no_dead_letters", "degraded"),
+        (VITALS, "no_dead_letters", "healthy"),
         (replace(VITALS, intervals={Interval.M1: replace(MINUTE, overdue=101)}), "coverage_complete", "unhealthy"),
     ],
 )

@@ -32,6 +32,9 @@ _CANDLES = {
     "archive.",
     "gaps_before_deadline": "No gap is about to be forgotten by the exchange: the oldest slot of each is recoverable "
     "for 12 h or more; under 2 h is an error. When it fails: run the `collect` job; `hl gaps` says why each is open.",
+    "no_dead_letters": "No window of a series failed for good: what was refused, unreadable or unanswered came "
+    "later. When it fails: its slots stay a gap that nobody asks for; `hl dlq list` says why, and once the reason is "
+    "gone the job `retry_dead_letters` (or `hl dlq retry`) has them asked for again.",
     "no_vanished_rows": "No stored candle is missing from a later answer that holds rows on both sides of it; such a "
     "candle is kept. When it fails: read `hl.vanished_row` and compare with another source; an answer that holds the "
     "row again clears it, or a person sets `accepted_at` there.",
