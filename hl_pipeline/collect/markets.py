@@ -82,7 +82,8 @@ def refresh_markets(
         turned = markets.track(connection, choose(universe, coins, standings, asked_ms), asked_ms)
         contexts = markets.insert_contexts(connection, answer.contexts, asked_ms, fetch_id=fetch_id)
         reopened = series.reopen_relisted(connection)
-        restarted = series.restart(connection, {*turned.begun, *changes.relisted}, asked_ms)
+        returned = {**dict.fromkeys(turned.begun), **changes.relisted}
+        restarted = series.restart(connection, returned, asked_ms)
         added = series.ensure(connection, intervals, asked_ms)
         tracked, unknown = markets.tracked(connection), markets.unknown(connection, coins)
         tell(connection, changes, standings, tracked, asked_ms)

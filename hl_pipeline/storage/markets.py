@@ -22,7 +22,8 @@ class MarketChanges(NamedTuple):
     ``knew_some`` says that some of the offered markets were known before:
     without it every market counts as listed, and none of that is news.
     ``absent`` are no longer named by the exchange, ``returned`` are named
-    again. ``renamed`` says ``OLD to NEW``.
+    again. ``relisted`` says when each was last seen delisted (ms UTC),
+    ``renamed`` says ``OLD to NEW``.
     """
 
     markets: int
@@ -30,7 +31,7 @@ class MarketChanges(NamedTuple):
     knew_some: bool
     listed: list[str]
     delisted: list[str]
-    relisted: list[str]
+    relisted: dict[str, int]
     absent: list[str]
     returned: list[str]
     renamed: list[str]
@@ -73,7 +74,7 @@ class MarketNews(NamedTuple):
         old, new = self.old_value, self.new_value
         if self.attribute.startswith("out_of_reach_"):
             interval = self.attribute.removeprefix("out_of_reach_")
-            return f"{self.coin} {interval} is collected again; {old} to {new} is out of reach"
+            return f"{self.coin} {interval} begins anew: nothing is expected from {old} to {new}"
         return (
             self.coin
             + {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from psycopg.types.multirange import Multirange
@@ -33,23 +33,27 @@ def ensure(connection: Connection, intervals: Collection[Interval], now_ms: int)
     ).rowcount
 
 
-def restart(connection: Connection, coins: Collection[str], now_ms: int) -> int:
+def restart(connection: Connection, returned: Mapping[str, int | None], now_ms: int) -> int:
     """Expect these coins' series anew, from the oldest slot the exchange still has, where it has forgotten some.
 
     For markets that were not collected, or not listed, for a while: what the
-    exchange forgot meanwhile is out of reach, neither lost nor a gap. Returns
-    how many series begin anew.
+    exchange forgot meanwhile is out of reach, neither lost nor a gap. A coin's
+    value says when it was last seen delisted (ms UTC), null if it was not: of a
+    series that had ended whole, nothing is expected up to then. Returns how
+    many series begin anew.
     """
+    coins = list(returned)
     row = connection.execute(
         query("series_restart"),
         {
-            "coins": list(coins),
+            "coins": coins,
+            "silent_until": [_optional(at_ms) for at_ms in returned.values()],
             "intervals": [str(interval) for interval in Interval],
             "oldest": [to_datetime(interval.oldest_reachable(now_ms)) for interval in Interval],
             "seen_at": to_datetime(now_ms),
         },
     ).fetchone()
-    connection.execute(query("dead_letters_out_of_reach"), {"coins": list(coins), "now": to_datetime(now_ms)})
+    connection.execute(query("dead_letters_out_of_reach"), {"coins": coins, "now": to_datetime(now_ms)})
     return 0 if row is None else int(row[0])
 
 

@@ -346,20 +346,32 @@ returning series_id
 """
 
 
-def test_a_market_that_trades_again_after_long_is_expected_from_what_can_still_be_had(database: Database) -> None:
-    ended = NOON + 30 * MINUTE
-    spec = busy("PHOENIX", delisted_ms=ended)
-    with collecting(database, (*first_perps(1, START), spec)) as collector:
-        collector.refresh(Universe.LIST, "PHOENIX")
+def delisted_and_ended(collector: Collector, coin: str, ended_ms: int) -> None:
+    """Collect until the ledger has ended the series of the delisted coin."""
+    collector.refresh(Universe.LIST, coin)
+    collector.fill()
+    for _ in range(4):
+        collector.clock.advance(HOUR)
+        collector.refresh(Universe.LIST, coin)
         collector.fill()
-        for _ in range(4):
-            collector.clock.advance(HOUR)
-            collector.refresh(Universe.LIST, "PHOENIX")
-            collector.fill()
-        assert collector.rows(SERIES, coin="PHOENIX")[0][3] == ended
-    with collecting(database, (*first_perps(1, START), replace(spec, delisted_ms=None))) as collector:
-        collector.clock.set(START + 20 * DAY)
+    assert collector.rows(SERIES, coin=coin)[0][3] == ended_ms
+
+
+@pytest.mark.parametrize("away_ms", [DAY, 20 * DAY])
+def test_nothing_is_expected_of_the_time_between_a_delisting_and_a_new_listing(
+    database: Database, away_ms: int
+) -> None:
+    ended, again = NOON + 30 * MINUTE, NOON + away_ms - 20 * MINUTE
+    (btc,) = first_perps(1, START)
+    with collecting(database, (btc, busy("PHOENIX", delisted_ms=ended))) as collector:
+        delisted_and_ended(collector, "PHOENIX", ended)
+        before = collector.stored("PHOENIX")
+    with collecting(database, (btc, busy("PHOENIX", listed_ms=again))) as collector:
+        collector.clock.set(START + away_ms)
         report = collector.refresh(Universe.LIST, "PHOENIX")
-        assert (report.changes.relisted, report.reopened, report.restarted) == (["PHOENIX"], 1, 1)
+        assert (list(report.changes.relisted), report.reopened, report.restarted) == (["PHOENIX"], 1, 1)
         assert collector.fill().lost == 0
         assert collector.rows("select count(*) from hl.gap") == [(0,)]
+        collector.clock.advance(4 * DAY)
+        assert collector.fill().lost == 4 * 1440 - 4999, "only what nobody asked for since the new listing"
+        assert collector.stored("PHOENIX")[: len(before) + 20] == [*before, *range(again, again + 20 * MINUTE, MINUTE)]

@@ -131,7 +131,7 @@ def test_what_is_tracked_and_why_is_counted_and_told(database: Database) -> None
         ("is_absent", "true", "false", "BTC is named again by the exchange"),
         ("renamed_to", "BTC", "BIT", "BTC has another name now: BIT; they stay two markets"),
         ("tracked_by", "list", None, "BTC is collected no more; what is stored stays"),
-        ("out_of_reach_1m", "a", "b", "BTC 1m is collected again; a to b is out of reach"),
+        ("out_of_reach_1m", "a", "b", "BTC 1m begins anew: nothing is expected from a to b"),
     ],
 )
 def test_every_change_has_a_sentence(attribute: str, old: str, new: str | None, told: str) -> None:

@@ -106,9 +106,10 @@ select
         select coin from written join changed using (market_id)
         where attribute = 'is_delisted' and new_value = 'true' order by coin
     ) as delisted,
-    array(
-        select coin from written join changed using (market_id)
-        where attribute = 'is_delisted' and new_value = 'false' order by coin
+    (
+        select coalesce(jsonb_object_agg(before.coin, hl.epoch_ms(before.last_seen)), '{}')
+        from before join changed using (market_id)
+        where attribute = 'is_delisted' and new_value = 'false'
     ) as relisted,
     array(select coin from gone order by coin) as absent,
     array(

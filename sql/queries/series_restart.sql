@@ -1,21 +1,31 @@
 -- Series that were left alone and are expected again begin anew where the exchange still reaches.
 -- Only those of which something has been forgotten meanwhile: what lies between is out of reach, neither lost nor a
--- gap. The candles and the coverage of before stay; the market's history says which slots are out of reach.
+-- gap. One that had ended whole, with its market delisted, begins anew where that was last seen to be delisted. The
+-- candles and the coverage of before stay; the market's history says from when to when nothing is expected.
 with returned as (
-    select series.series_id, series.market_id, series.interval, series.known_until, reach.oldest
+    select series.series_id, series.market_id, series.interval, series.known_until, anew.oldest
     from hl.series
     join hl.market using (market_id)
-    join unnest(%(intervals)s::text[], %(oldest)s::timestamptz[]) as reach (interval, oldest)
-        on reach.interval = series.interval
+    join unnest(%(coins)s::text[], %(silent_until)s::timestamptz[]) as back (coin, silent_until) using (coin)
+    join unnest(%(intervals)s::text[], %(oldest)s::timestamptz[]) as reach (interval, oldest) using (interval)
+    cross join lateral (
+        select
+            greatest(
+                reach.oldest,
+                case
+                    when not exists (select from hl.gap where gap.series_id = series.series_id)
+                    then date_bin(series.step, back.silent_until, timestamptz '1970-01-01 00:00:00+00')
+                end
+            ) as oldest
+    ) as anew
     where
-        market.coin = any(%(coins)s::text[])
-        and series.ended_at is null
-        and series.tracked_from < reach.oldest
+        series.ended_at is null
+        and series.tracked_from < anew.oldest
         and series.known_until > series.tracked_from
         and (
-            series.known_until < reach.oldest
+            series.known_until < anew.oldest
             or exists (
-                select from hl.gap where gap.series_id = series.series_id and lower(gap.slots) < reach.oldest
+                select from hl.gap where gap.series_id = series.series_id and lower(gap.slots) < anew.oldest
             )
         )
 ),

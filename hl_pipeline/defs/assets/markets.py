@@ -84,7 +84,7 @@ def markets_metadata(report: MarketsReport) -> dict[str, dg.MetadataValue | int 
         "tracked no more": _named(report.turned.ended),
         "newly listed": _named(changes.listed),
         "newly delisted": _named(changes.delisted),
-        "listed again": _named(changes.relisted),
+        "listed again": _named(sorted(changes.relisted)),
         "named no more": _named(changes.absent),
         "named again": _named(changes.returned),
         "renamed": _named(changes.renamed),
