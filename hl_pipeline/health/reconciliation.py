@@ -7,8 +7,12 @@ from hl_pipeline.model.interval import Interval, to_datetime
 from hl_pipeline.model.reconciliation import Mismatch, Reconciled
 
 #: The intervals that have an aggregate, and how far back they are compared.
-PERIODS: dict[Interval, str] = {interval: "36 h" for interval in Interval if interval is not Interval.M1} | {
-    Interval.D1: "30 d"
+PERIODS: dict[Interval, str] = {
+    Interval.M5: "36 h",
+    Interval.M15: "36 h",
+    Interval.H1: "36 h",
+    Interval.H4: "36 h",
+    Interval.D1: "30 d",
 }
 _STEP = (
     "read that window again, minutes and all, while the exchange has them: `hl collect --again --coins COIN --window "
