@@ -43,19 +43,28 @@ STORED = """
 select hl.epoch_ms(open_time) from hl.candles
 where coin = %(coin)s and interval = '1m' and finality = 'final' order by 1
 """
+STRETCHES = """
+select series.interval, (
+    select count(*) from (
+        select unnest(range_agg(final)) from hl.coverage where coverage.series_id = series.series_id
+    ) as stretch
+) from hl.series join hl.market using (market_id) where coin = %(coin)s order by 1
+"""
 TRACKED = "select coin from hl.market where tracked"
 ALERTS = "select rule, labels ->> 'coin' from hl.alert where resolved_at is null order by 1, 2"
 
 
 class Collector:
-    """A collector and the exchange it collects from, under one clock; 1m candles only."""
+    """A collector and the exchange it collects from, under one clock."""
+
+    intervals: tuple[Interval, ...] = (Interval.M1,)
 
     def __init__(self, source: HyperliquidRest, database: Database, clock: ManualClock) -> None:
         self.source, self.database, self.clock = source, database, clock
 
     def refresh(self, universe: Universe = Universe.LIST, *coins: str) -> MarketsReport:
         return refresh_markets(
-            self.source, self.database, self.clock, coins=coins, intervals=[Interval.M1], universe=universe
+            self.source, self.database, self.clock, coins=coins, intervals=self.intervals, universe=universe
         )
 
     def fill(self) -> FillReport:
@@ -311,6 +320,23 @@ def test_a_market_that_comes_back_soon_is_healed_without_a_hole(database: Databa
         stored = collector.stored("ETH")
         assert stored == list(range(stored[0], stored[-1] + MINUTE, MINUTE))
         assert stored[-1] == NOON + 2 * DAY - MINUTE
+
+
+def test_only_the_intervals_that_were_forgotten_begin_anew(database: Database) -> None:
+    with collecting(database, first_perps(2, START)) as collector:
+        collector.intervals = (Interval.M1, Interval.M5, Interval.H1)
+        collector.refresh(Universe.LIST, "BTC", "ETH")
+        collector.fill()
+        collector.refresh(Universe.LIST, "BTC")
+        collector.clock.advance(10 * DAY)
+        assert collector.refresh(Universe.LIST, "BTC", "ETH").restarted == 1
+        assert [row[:2] for row in collector.history() if row[1].startswith("out_of")] == [("ETH", "out_of_reach_1m")]
+        collector.fill()
+        assert collector.rows(STRETCHES, coin="ETH") == [("1h", 1), ("1m", 2), ("5m", 1)]
+        assert collector.rows(
+            "select count(*) from hl.gap join hl.series using (series_id) join hl.market using (market_id)"
+            " where coin = 'ETH'"
+        ) == [(0,)]
 
 
 def test_a_gap_that_was_open_when_the_market_left_is_not_lost_when_it_comes_back(database: Database) -> None:
