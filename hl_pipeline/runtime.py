@@ -77,19 +77,21 @@ class Pipeline:
 def collect_period_ms(settings: Settings, cadence: Cadence) -> int:
     """Milliseconds between two reads of a series at the live edge, in whole minutes (design: Cadence).
 
-    In one period every market's finest series is read once on the live lane's
-    share of the weight, so that the other lanes keep their floors; the more
-    markets, the longer. Never less than the setting says.
+    In one period every market's finest series, and all quotes at once, are read
+    on the live lane's share of the weight, so that the other lanes keep their
+    floors; the more markets, the longer. Never less than the setting says.
     """
-    tick = cadence.markets * request_weight("candleSnapshot", 60)
-    needed_ms = -(-MINUTE_MS * tick * 100 // (budget_weight(settings) * cadence.live_percent))
+    needed_ms = -(-MINUTE_MS * _tick_weight(cadence) * 100 // (budget_weight(settings) * cadence.live_percent))
     return -(-max(1000 * settings.period_seconds, needed_ms) // MINUTE_MS) * MINUTE_MS
 
 
 def live_weight(settings: Settings, cadence: Cadence) -> int:
     """Weight a minute that collecting the live edge takes."""
-    tick = cadence.markets * request_weight("candleSnapshot", 60) + request_weight("metaAndAssetCtxs")
-    return MINUTE_MS * tick // collect_period_ms(settings, cadence)
+    return MINUTE_MS * _tick_weight(cadence) // collect_period_ms(settings, cadence)
+
+
+def _tick_weight(cadence: Cadence) -> int:
+    return cadence.markets * request_weight("candleSnapshot", 60) + request_weight("metaAndAssetCtxs")
 
 
 def budget_weight(settings: Settings) -> int:
