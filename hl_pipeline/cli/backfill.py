@@ -18,7 +18,8 @@ from hl_pipeline.cli.backfill_screen import (
 )
 from hl_pipeline.cli.lazy import EXIT_INTERRUPTED
 from hl_pipeline.cli.screen import console, print_json, progress
-from hl_pipeline.collect.fill import FillReport, fill
+from hl_pipeline.collect.backfill import backfill as collect_backfill
+from hl_pipeline.collect.fill import FillReport
 from hl_pipeline.collect.forecast import BackfillForecast, unsettled_span
 from hl_pipeline.collect.markets import refresh_markets
 from hl_pipeline.collect.progress import Progress
@@ -129,7 +130,7 @@ def _run(
                 done = report.landed + len(report.failures) + report.skipped
                 bar.update(task, total=report.planned, completed=done, note=told.sentence(report))
 
-            return fill(
+            return collect_backfill(
                 pipeline.source,
                 pipeline.database,
                 pipeline.clock,

@@ -83,6 +83,8 @@ def history_asset(
             kinds=KINDS,
             code_version=CODE_VERSION,
             tags={"hl/lane": "backfill"},
+            # dagster.yaml lets two runs of the pool go at once, so that live collection always finds a free place
+            pool="backfill",
             metadata={"dagster/column_schema": columns(described), "dagster/table_name": table},
             partitions_def=by_market_and_month,
             backfill_policy=dg.BackfillPolicy.single_run(),

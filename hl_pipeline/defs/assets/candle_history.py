@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import dagster as dg
 from pydantic import Field
 
-from hl_pipeline.collect.fill import FillReport, fill
+from hl_pipeline.collect.backfill import backfill
+from hl_pipeline.collect.fill import FillReport
 from hl_pipeline.collect.forecast import BackfillForecast
 from hl_pipeline.collect.progress import Progress, compared
 from hl_pipeline.defs import history
@@ -92,7 +93,7 @@ def _run(context: dg.AssetExecutionContext, config: CandleWindow, pipeline: Pipe
     window = config.within(chosen.months)
     forecast = _forecast(context, pipeline, interval, chosen, window)
     gone = _announce(context, forecast, chosen)
-    report = fill(
+    report = backfill(
         pipeline.source,
         pipeline.database,
         pipeline.clock,
