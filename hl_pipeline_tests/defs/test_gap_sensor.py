@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import dagster as dg
+import pytest
 
-from hl_pipeline.defs.launch import run_job
+from hl_pipeline.defs.launch import RunOutcome, run_job
 from hl_pipeline.defs.listing import build
 from hl_pipeline.defs.sensors.gaps import drain_open_gaps
+from hl_pipeline.model.candle import SeriesKey
 from hl_pipeline.model.clock import ManualClock
 from hl_pipeline.model.failure import ExchangeUnavailable
+from hl_pipeline.model.interval import Interval
 from hl_pipeline.runtime import Pipeline
 from hl_pipeline_tests.fakes import FakeExchange
 
 HOUR = 3_600_000
 #: 240 slots of 15 minutes are sixty hours; longer ago is behind the live edge.
 LONG = 70 * HOUR
+EIGHT = 1_768_032_000_000  # 2026-01-10T08:00:00Z
 
 
 def look(pipeline: Pipeline, instance: dg.DagsterInstance) -> dg.RunRequest | str:
@@ -100,3 +104,42 @@ def test_into_an_outage_no_drain_is_started_until_somebody_was_answered(
     clock.advance(60_000)
     collect(pipeline, instance)
     assert isinstance(look(pipeline, instance), dg.RunRequest)
+
+
+def drained(pipeline: Pipeline, instance: dg.DagsterInstance, **config: object) -> RunOutcome:
+    wanted = {"ops": {"gap_queue": {"config": config}}}
+    return run_job("drain_gaps", pipeline=pipeline, instance=instance, run_config=wanted)
+
+
+def test_a_drain_can_read_a_window_again_settled_slots_and_all(
+    pipeline: Pipeline, instance: dg.DagsterInstance, exchange: FakeExchange
+) -> None:
+    collect(pipeline, instance)
+    exchange.requests.clear()
+    key = SeriesKey("BTC", Interval.H1)
+    told = exchange.truth(key, EIGHT)._replace(volume="77")
+    exchange.changed[key, EIGHT] = told
+    outcome = drained(pipeline, instance, coin="BTC", start="2026-01-10T08:00", end="2026-01-10T09:00:00Z")
+    assert outcome.success, outcome.failure
+    assert outcome.assets["gap_queue"]["revisions"] == 1
+    assert {request.series.coin for request in exchange.requests} == {"BTC"}
+    assert {request.series.interval for request in exchange.requests} == {Interval.M15, Interval.H1}
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"coin": "BTC"}, "coin, start and end go together"),
+        ({"coin": "BTC", "start": "2026-01-10", "end": "2026-01-10"}, "nothing would be read"),
+        ({"coin": "BTC", "start": "yesterday", "end": "2026-01-10"}, "start = 'yesterday' is not an instant"),
+    ],
+)
+def test_a_window_that_makes_no_sense_is_refused_with_the_reason(
+    pipeline: Pipeline, instance: dg.DagsterInstance, exchange: FakeExchange, config: dict[str, object], said: str
+) -> None:
+    collect(pipeline, instance)
+    exchange.requests.clear()
+    outcome = drained(pipeline, instance, **config)
+    assert not outcome.success
+    assert said in (outcome.failure or "")
+    assert exchange.requests == []

@@ -2,14 +2,21 @@
 
 # no postponed annotations here: Dagster refuses a context whose type is a string
 
+from dataclasses import replace
+
 import dagster as dg
 from pydantic import Field
 
 from hl_pipeline.collect.drain import MOST_REQUESTS, drain, due_queue
+from hl_pipeline.collect.fill import FillReport, fill
 from hl_pipeline.defs.assets.live_candles import fill_metadata, live_candles
 from hl_pipeline.defs.describe import CANDLES, KINDS, OWNERS, columns, instant, said_plainly, table
+from hl_pipeline.defs.instants import read_instant
+from hl_pipeline.model.budget import Lane
+from hl_pipeline.model.failure import InvalidSetting
 from hl_pipeline.model.gap_queue import GapQueue, summed_up
 from hl_pipeline.model.open_gap import WORDS, recoverable
+from hl_pipeline.model.span import Span
 from hl_pipeline.runtime import Pipeline
 from hl_pipeline.storage.gaps import open_gaps
 
@@ -26,14 +33,36 @@ GAP_COLUMNS = {
 }
 
 
-class DrainSize(dg.Config):
-    """How much one run may ask."""
+class DrainConfig(dg.Config):
+    """How much one run may ask; or which window it reads again instead of working off the queue."""
 
     max_requests: int = Field(
         default=MOST_REQUESTS,
         ge=1,
         description="Requests at most; the rest stays in the queue for the next run, nearest deadline first.",
     )
+    coin: str | None = Field(
+        default=None,
+        description="Instead of the queue, read a window of this market again at all intervals, settled slots too: for "
+        "a candle that contradicts its minutes. Goes with start and end.",
+    )
+    start: str | None = Field(default=None, description="From this instant on, ISO 8601, UTC unless it says otherwise.")
+    end: str | None = Field(default=None, description="Up to this instant, exclusive.")
+
+    def window(self) -> Span | None:
+        """The span to read again, null for the queue.
+
+        Raises:
+            InvalidSetting: only some of the three are given, or the span is empty.
+        """
+        if self.coin is None and self.start is None and self.end is None:
+            return None
+        if self.coin is None or self.start is None or self.end is None:
+            raise InvalidSetting("coin, start and end go together: give all three, or none to work off the queue")
+        span = Span(read_instant("start", self.start, 0), read_instant("end", self.end, 0))
+        if span.length_ms <= 0:
+            raise InvalidSetting(f"start {self.start} is not before end {self.end}: nothing would be read")
+        return span
 
 
 @dg.asset(
@@ -46,24 +75,17 @@ class DrainSize(dg.Config):
     metadata={"dagster/column_schema": columns(GAP_COLUMNS), "dagster/table_name": "hl.gap"},
 )
 def gap_queue(
-    context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[Pipeline], config: DrainSize
+    context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[Pipeline], config: DrainConfig
 ) -> dg.MaterializeResult:
     """Slots that are due and not settled (`hl.gap`), each with its reason and when the exchange forgets it.
 
-    `live_candles` looks after the newest 240 slots of a series; what is older waits here, nearest deadline first, then
+    `live_candles` looks after the live edge, four hours of 1m; what is older waits here, nearest deadline first, then
     the market with the larger volume. A run asks for what is due, in the `gap` lane; what is under 12 h from its
     deadline in the `urgent_gap` lane, which outranks the live edge. When the queue stays long, read *reasons* and
     *failures*; `hl gaps` lists every gap. Past its deadline a slot is lost, with an alert.
     """
     with said_plainly():
-        report = drain(
-            pipeline.source,
-            pipeline.database,
-            pipeline.clock,
-            pipeline.policy,
-            most_requests=config.max_requests,
-            run_id=context.run.run_id,
-        )
+        report = _ask(pipeline, config, context.run.run_id)
         now_ms = pipeline.clock.now_ms()
         left = due_queue(pipeline.database, now_ms, pipeline.policy.proof)
         queue = read_queue(pipeline, now_ms)
@@ -76,6 +98,30 @@ def gap_queue(
             "still due, requests": len(left.requests),
             **fill_metadata(report),
         }
+    )
+
+
+def _ask(pipeline: Pipeline, config: DrainConfig, run_id: str) -> FillReport:
+    """Work off the queue, or read the window that the config names again."""
+    window = config.window()
+    if window is None:
+        return drain(
+            pipeline.source,
+            pipeline.database,
+            pipeline.clock,
+            pipeline.policy,
+            most_requests=config.max_requests,
+            run_id=run_id,
+        )
+    return fill(
+        pipeline.source,
+        pipeline.database,
+        pipeline.clock,
+        replace(pipeline.policy, lane=str(Lane.GAP)),
+        coins=[str(config.coin)],
+        window=window,
+        again=True,
+        run_id=run_id,
     )
 
 

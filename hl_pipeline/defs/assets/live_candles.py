@@ -51,8 +51,8 @@ DAY_MS = 86_400_000
 def live_candles(context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[Pipeline]) -> dg.MaterializeResult:
     """Newest candles of every tracked market at all six intervals, straight from the exchange (`hl.candles`).
 
-    One tick asks for what the ledger says is due of the newest 240 slots of each series (of a new one for all there
-    is) and proves what came; older gaps are `gap_queue`'s work. Fresh: the newest closed 1m candle is
+    One tick asks for what the ledger says is due of the live edge of each series, four hours of 1m (of a new one all
+    there is), and proves what came; older gaps are `gap_queue`'s work. Fresh: the newest closed 1m candle is
     at most interval + period + settle + 60 s old. *nearest deadline* says how long the missing slots can still
     be had (`hl gaps` lists them). When slots stay a **gap**, look at *failures*: a request that got no answer is asked
     again by a later tick, without a hand. Running it twice changes nothing and costs almost no weight.
