@@ -19,6 +19,7 @@ import dagster as dg
 import psycopg
 from dagster_postgres.event_log import PostgresEventLogStorage
 
+from hl_pipeline.collect.fill import _Filler
 from hl_pipeline.defs.assets import live_candles as asset_module
 from hl_pipeline.defs.assets.live_candles import live_candles
 from hl_pipeline.model.clock import ManualClock
@@ -28,6 +29,7 @@ from hl_pipeline.source.rest import HyperliquidRest
 from hl_pipeline.storage import fetches
 from hl_pipeline.storage.engine import Database
 
+FAILURE_POINTS = ("before a failure commits", "after a failure committed")
 POINTS = ("before request", "after response", "mid-COPY", "before commit", "before the event", "mid-event")
 
 
@@ -71,12 +73,16 @@ def arm(point: str, kill: Callable[[], None]) -> None:
         psycopg.Copy.write = half  # type: ignore[method-assign]
     elif point == "before commit":
         after(fetches, "landed", kill)
+    elif point == "before a failure commits":
+        after(fetches, "failed", kill)
+    elif point == "after a failure committed":
+        after(_Filler, "_failed", kill)
     elif point == "before the event":
         after(asset_module, "fill", kill)
     elif point == "mid-event":
         arm_mid_event(kill)
     else:
-        raise ValueError(f"{point!r} is not one of {POINTS}")
+        raise ValueError(f"{point!r} is not one of {POINTS + FAILURE_POINTS}")
 
 
 def arm_mid_event(kill: Callable[[], None]) -> None:
