@@ -116,9 +116,14 @@ def _agreement(i: SeriesInputs) -> _Found:
         "mark_distance": i.mark_distance,
         "sample_share": None,
     }
-    if i.parents_compared:
-        numbers["parent_share"] = share = i.parents_differing / i.parents_compared
-        why = f"{i.parents_differing} of {i.parents_compared} candles are not the aggregate of their children"
+    derived = 0 if i.derived_suspect is None else i.grades.get("derived", 0)
+    if i.parents_compared + derived:
+        wrong = i.parents_differing + (i.derived_suspect or 0.0)
+        numbers["parent_share"] = share = wrong / (i.parents_compared + derived)
+        why = (
+            f"{i.parents_differing} of {i.parents_compared} candles are not the aggregate of their children, "
+            f"{i.derived_suspect or 0.0:.0f} of {derived} derived from 1m must be expected wrong"
+        )
         parts.append((ramp(share, 0.0, 0.30), why))
     if i.above_compared:
         numbers["above_share"] = share = i.above_differing / i.above_compared
@@ -193,6 +198,7 @@ _REPAIRS: dict[str, Callable[[SeriesInputs], SeriesInputs]] = {
         parents_differing=0,
         above_differing=0,
         sampled_differing=0,
+        derived_suspect=None if i.derived_suspect is None else 0.0,
         mark_distance=None if i.mark_distance is None else 0.0,
     ),
     "provenance": lambda i: replace(i, grades={"final": i.expected - i.empty}, revised=0),

@@ -19,7 +19,8 @@ class SeriesInputs:
     and ``bad`` count rows of the last day's answers and stored rows, and those of them that broke a rule.
     ``parents_differing`` of ``parents_compared`` candles are not the exact aggregate of their children, and
     ``above_differing`` of ``above_compared`` candles of the next larger interval are not the aggregate of this one's;
-    those are not counted of which a third interval says that the fault lies elsewhere.
+    those are not counted of which a third interval says that the fault lies elsewhere. ``derived_suspect`` of the
+    derived candles must be expected to be wrong, since that share of their 1m candles' larger ones is.
     ``sampled_differing`` of ``sampled`` candles were found wrong when the venue's own answer replaced a derived one.
     ``mark_distance`` is |close - mark| / mark. ``grades`` maps final, archive, derived, stream, open to row counts.
     """
@@ -39,6 +40,7 @@ class SeriesInputs:
     parents_differing: int = 0
     above_compared: int = 0
     above_differing: int = 0
+    derived_suspect: float | None = None
     mark_distance: float | None = None
     sampled: int = 0
     sampled_differing: int = 0

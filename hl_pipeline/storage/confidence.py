@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -14,6 +14,8 @@ from hl_pipeline.model.interval import Interval, to_datetime
 from hl_pipeline.model.trust import Confidence, SeriesInputs
 from hl_pipeline.storage.engine import Connection
 from hl_pipeline.storage.sql import query
+
+_NOTHING = (0,) * 7
 
 
 class KeptScore(NamedTuple):
@@ -36,13 +38,30 @@ def gather(connection: Connection, now_ms: int, period_s: float, settle_ms: int 
     """
     moment = {"now": to_datetime(now_ms)}
     received = {row[0]: row[1:] for row in connection.execute(query("confidence_received"), moment)}
-    parents = {row[0]: row[1:] for row in connection.execute(query("confidence_agreement"), moment)}
+    compared = {row[0]: row[1:] for row in connection.execute(query("confidence_agreement"), moment)}
     oddities = {row[0]: row[1] for row in connection.execute(query("confidence_oddities"), moment)}
     parameters = {**moment, "settle": timedelta(milliseconds=settle_ms)}
-    return [
-        _inputs(row, period_s, received.get(row[0], (0, 0)), parents.get(row[0], (0,) * 5), oddities.get(row[0]))
+    found = [
+        _inputs(row, period_s, received.get(row[0], (0, 0)), compared.get(row[0], _NOTHING), oddities.get(row[0]))
         for row in connection.execute(query("confidence_slots"), parameters)
     ]
+    minutes = {i.key.coin: compared.get(i.series_id, _NOTHING)[5:] for i in found if i.key.interval is Interval.M1}
+    return [
+        replace(inputs, derived_suspect=_suspect(inputs, *minutes.get(inputs.key.coin, (0, 0)))) for inputs in found
+    ]
+
+
+def _suspect(inputs: SeriesInputs, compared: int, differing: int) -> float | None:
+    """How many of the derived candles must be expected wrong, by what the venue's 5m candles say of the 1m ones.
+
+    ``differing`` of ``compared`` 5m candles accuse their 1m ones. One of several minutes suffices to spoil a candle.
+    None where nothing is derived or no 5m candle was compared.
+    """
+    derived = inputs.grades.get("derived", 0)
+    if not derived or not compared:
+        return None
+    sound = 1.0 - differing / compared
+    return float(derived * (1.0 - sound ** (inputs.key.interval.milliseconds // Interval.M5.milliseconds)))
 
 
 def store(connection: Connection, scored_at_ms: int, scores: Iterable[Confidence]) -> int:
@@ -78,8 +97,7 @@ def _inputs(
     row: tuple[Any, ...], period_s: float, received: tuple[int, ...], compared: tuple[int, ...], oddities: int | None
 ) -> SeriesInputs:
     series_id, coin, interval, expected, present, empty, longest, at_head, longest_inside, rejected = row[:10]
-    age_s, ended, bad, final, archive, derived, stream, revised, mark_distance = row[10:]
-    grades = {"final": final, "archive": archive, "derived": derived, "stream": stream}
+    age_s, ended, bad, final, archive, derived, stream, still_open, revised, mark_distance = row[10:]
     return SeriesInputs(
         series_id=series_id,
         key=SeriesKey(coin, Interval(interval)),
@@ -99,7 +117,7 @@ def _inputs(
         above_compared=compared[3],
         above_differing=compared[4],
         mark_distance=mark_distance,
-        grades={**grades, "open": max(0, present - sum(grades.values()))},
+        grades={"final": final, "archive": archive, "derived": derived, "stream": stream, "open": still_open},
         revised=revised,
         oddities=oddities,
         missing_at_head=at_head,

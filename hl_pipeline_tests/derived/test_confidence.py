@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hl_pipeline.derived.confidence import WEIGHTS, combine, grade_of, ramp, score
@@ -39,11 +39,13 @@ def test_a_clean_series_scores_one_and_is_excellent() -> None:
     assert (found.grade, found.reasons) == ("excellent", [])
 
 
+@settings(deadline=None)
 @given(inputs())
 def test_a_score_lies_between_zero_and_one(given_inputs: SeriesInputs) -> None:
     assert 0.0 <= score(given_inputs).score <= 1.0
 
 
+@settings(deadline=None)
 @given(inputs())
 @example(replace(CLEAN, expected=17, present=1, empty=14, longest_missing=0, newest_closed_age_s=None, received=0,
                  parents_compared=0, mark_distance=None, grades={"final": 1}, oddities=1))  # fmt: skip
@@ -53,12 +55,14 @@ def test_removing_a_candle_never_raises_the_score(before: SeriesInputs) -> None:
     assert score(after).score <= score(before).score + 1e-9
 
 
+@settings(deadline=None)
 @given(scores, st.sampled_from(sorted(WEIGHTS)), unit)
 def test_a_better_component_never_lowers_the_score(before: dict[str, float | None], name: str, x: float) -> None:
     low, high = sorted((x, before[name] or 0.0))
     assert combine({**before, name: low}) <= combine({**before, name: high}) + 1e-9
 
 
+@settings(deadline=None)
 @given(unit, st.sets(st.sampled_from(sorted(WEIGHTS)), min_size=1))
 def test_the_weight_of_what_cannot_be_measured_goes_to_the_rest(x: float, measured: set[str]) -> None:
     mean_only = combine(
@@ -107,6 +111,14 @@ def test_what_follows_from_a_fault_is_not_blamed_for_it() -> None:
 def test_a_series_whose_candles_do_not_add_up_to_the_venues_larger_ones_is_not_trusted() -> None:
     found = score(replace(CLEAN, above_compared=100, above_differing=30))
     assert found.components["agreement"].score == 0
+    assert found.weakest == "agreement"
+
+
+def test_derived_candles_are_as_doubtful_as_what_they_were_made_of() -> None:
+    derived = replace(CLEAN, grades={"final": 188, "derived": 100}, parents_compared=188)
+    assert score(replace(derived, derived_suspect=0.0)).components["agreement"].score == 1
+    found = score(replace(derived, derived_suspect=43.2))
+    assert found.components["agreement"].score == pytest.approx(0.5)
     assert found.weakest == "agreement"
 
 

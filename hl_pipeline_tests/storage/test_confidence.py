@@ -99,6 +99,20 @@ def test_whichever_interval_lies_is_accused_alone(connection: Connection, interv
     assert accused(connection) == {interval: 1}
 
 
+def test_candles_derived_from_doubtful_minutes_are_doubtful_too(connection: Connection) -> None:
+    for n in range(1, 15):
+        spoil(connection, Interval.M1, Interval.M15.floor(NOW_MS - HOUR_MS * n))
+    minutes = of(connection, Interval.M1)
+    assert (minutes.above_differing, minutes.above_compared) == (14, 287)
+    connection.execute(
+        "update hl.candle set source = 'd' where series_id = %s and open_time >= %s",
+        (series_id(connection, "BTC", Interval.M15), to_datetime(NOW_MS - 10 * HOUR_MS)),
+    )
+    suspect = of(connection, Interval.M15).derived_suspect
+    assert suspect == pytest.approx(40 * (1 - (273 / 287) ** 3), rel=0.05)
+    assert of(connection, Interval.H1).derived_suspect is None, "nothing of it is derived"
+
+
 def test_without_a_third_interval_nobody_knows_who_lies(connection: Connection) -> None:
     for other in (Interval.M15, Interval.H1, Interval.H4, Interval.D1):
         connection.execute("delete from hl.candle where series_id = %s", (series_id(connection, "BTC", other),))
@@ -167,6 +181,16 @@ def test_a_missing_head_and_refused_rows_are_told_from_other_missing_slots(conne
     found = of(connection, Interval.M1)
     assert (found.missing, found.longest_missing) == (14, 10)
     assert (found.missing_at_head, found.longest_missing_inside, found.missing_rejected) == (4, 10, 7)
+
+
+def test_a_candle_last_read_while_it_was_open_does_not_stand_for_its_closed_slot(connection: Connection) -> None:
+    which, newest = series_id(connection, "BTC", Interval.M5), Interval.M5.floor(NOW_MS) - 300_000
+    connection.execute(
+        "update hl.candle set finality = 'o' where series_id = %s and open_time = %s", (which, to_datetime(newest))
+    )
+    found = of(connection, Interval.M5)
+    assert (found.present, found.missing_at_head, found.grades["open"]) == (287, 1, 1)
+    assert found.newest_closed_age_s == pytest.approx((NOW_MS - newest) / 1000)
 
 
 def test_only_a_candle_that_was_called_final_counts_as_revised(connection: Connection) -> None:

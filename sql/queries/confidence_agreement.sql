@@ -3,7 +3,8 @@
 -- smaller one, agrees with one of them there: two outvote the one. Children may be read or derived themselves; they
 -- must all be there, final or proven empty. Those without trades do not count. Volume may differ by 1e-9 relative: the
 -- venue's strings carry float noise. Sampled: candles that the venue's own answer found wrong after they had been
--- derived; those compared are the sample.
+-- derived; those compared are the sample. Of the larger candles above a series those without a proven empty slot are
+-- told apart: only such are ever derived from it.
 with rung as (
     select
         series.series_id, series.market_id, series.interval, series.step,
@@ -69,6 +70,7 @@ judged as (
     select
         pair.*,
         parent.open_time,
+        coalesce(rolled.children, 0) = extract(epoch from pair.step) / extract(epoch from pair.child_step) as has_all_rows,
         (
             parent.open <> rolled.open
             or parent.high <> rolled.high
@@ -114,6 +116,7 @@ witnessed as (
     select
         judged.series_id,
         judged.child_id,
+        judged.has_all_rows,
         judged.was_derived_wrong,
         judged.differs and (not witness.for_parent or witness.for_child) as parent_accused,
         judged.differs and (not witness.for_child or witness.for_parent) as child_accused
@@ -148,7 +151,12 @@ accused as (
 ),
 
 accused_by_parents as (
-    select child_id as series_id, count(*) as compared, count(*) filter (where child_accused) as differing
+    select
+        child_id as series_id,
+        count(*) as compared,
+        count(*) filter (where child_accused) as differing,
+        count(*) filter (where has_all_rows) as compared_rows,
+        count(*) filter (where has_all_rows and child_accused) as differing_rows
     from witnessed
     group by child_id
 )
@@ -159,6 +167,8 @@ select
     coalesce(accused.differing, 0) as parents_differing,
     coalesce(accused.sampled_differing, 0) as sampled_differing,
     coalesce(accused_by_parents.compared, 0) as above_compared,
-    coalesce(accused_by_parents.differing, 0) as above_differing
+    coalesce(accused_by_parents.differing, 0) as above_differing,
+    coalesce(accused_by_parents.compared_rows, 0) as above_compared_rows,
+    coalesce(accused_by_parents.differing_rows, 0) as above_differing_rows
 from accused
 full join accused_by_parents using (series_id)

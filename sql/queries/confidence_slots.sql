@@ -1,7 +1,7 @@
 -- What is stored of each tracked series in its window of closed, due slots?
 -- The window is 24 h for 1m to 15m, else 60 slots but at most 30 days; it begins no earlier than the series and
 -- ends where the series ended. A slot is due when it closed at least the settle time ago. Missing is what is
--- neither stored nor verified empty; a run of missing slots that reaches the end is the head. Revised are candles that
+-- neither stored nor verified empty: a candle last read while it was open is not what its slot closed with. A run of missing slots that reaches the end is the head. Revised are candles that
 -- were called final and then changed.
 with series_window as (
     select
@@ -36,13 +36,15 @@ stored as (
     from series_window
     cross join lateral (
         select
-            count(*) as present,
+            count(*) filter (where candle.finality <> 'o') as present,
+            count(*) filter (where candle.finality = 'o') as open,
             count(*) filter (where candle.finality = 'f' and candle.source = 'r') as final,
             count(*) filter (where candle.source = 'a') as archive,
-            count(*) filter (where candle.source = 'd') as derived,
+            count(*) filter (where candle.finality <> 'o' and candle.source = 'd') as derived,
             count(*) filter (where candle.finality = 'p' and candle.source in ('r', 's')) as stream,
             count(*) filter (where candle.trades > 0 and candle.volume = 0) as bad,
-            range_agg(tstzrange(candle.open_time, candle.open_time + series_window.step)) as slots
+            range_agg(tstzrange(candle.open_time, candle.open_time + series_window.step))
+            filter (where candle.finality <> 'o') as slots
         from hl.candle
         where
             candle.series_id = series_window.series_id
@@ -80,6 +82,7 @@ slots as (
         stored.archive,
         stored.derived,
         stored.stream,
+        stored.open,
         stored.bad,
         coalesce(revised.slots, 0) as revised,
         due.due,
@@ -112,6 +115,7 @@ select
     coalesce(slots.archive, 0) as archive,
     coalesce(slots.derived, 0) as derived,
     coalesce(slots.stream, 0) as stream,
+    coalesce(slots.open, 0) as open,
     slots.revised,
     (abs(newest.close - quoted.mark_price) / quoted.mark_price)::double precision as mark_distance
 from slots
@@ -134,7 +138,10 @@ left join lateral (
 left join lateral (
     select candle.open_time + slots.step as closed_at, candle.close
     from hl.candle
-    where candle.series_id = slots.series_id and candle.open_time <= %(now)s::timestamptz - slots.step
+    where
+        candle.series_id = slots.series_id
+        and candle.open_time <= %(now)s::timestamptz - slots.step
+        and candle.finality <> 'o'
     order by candle.open_time desc
     limit 1
 ) as newest on true
