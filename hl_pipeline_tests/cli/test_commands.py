@@ -3,10 +3,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from hl_pipeline.model.interval import Interval, to_datetime
 from hl_pipeline.sandbox.faults import Fault, FaultKind
 from hl_pipeline.sandbox.server import RunningSandbox
 from hl_pipeline.storage.engine import Database
@@ -205,12 +207,22 @@ def test_collect_takes_coins_intervals_and_a_window(run: Run, environ: dict[str,
     assert window["planned"] == 1, "1d reaches back that far, 1h does not"
 
 
+def test_collect_reads_a_window_again_only_when_told_to(run: Run, environ: dict[str, str]) -> None:
+    run("collect")
+    day = to_datetime(Interval.D1.floor(round(time.time() * 1000)) - 3 * 86_400_000).date()
+    window = ("--coins", "BTC", "--window", f"{day}..{day}T05:00", "--json")
+    assert json.loads(run("collect", *window).output)["planned"] == 0
+    again = json.loads(run("collect", "--again", *window).output)
+    assert (again["planned"], again["landed"], again["revised"]) == (2, 2, 0)
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
         (("--coins", "DOGE"), "DOGE is not tracked; HL_MARKETS has BTC,ETH"),
         (("--intervals", "7m"), "7m is not collected; HL_INTERVALS has 1h,1d"),
         (("--window", "yesterday"), "must be two instants"),
+        (("--again", "--json"), "name with --window which"),
         (("--window", "2026-01-02..2026-01-01"), "the first earlier"),
         (("--coins", "BTC,,ETH"), "between single commas"),
     ],
