@@ -35,6 +35,7 @@ class OpenGap:
 
     ``span`` is half-open; ``deadline_ms`` is when the exchange forgets its
     oldest slot. ``is_young``: it only waits for its turn, nothing is wrong.
+    ``is_dead``: it waits in a dead letter, and nobody asks for it.
     """
 
     key: SeriesKey
@@ -45,11 +46,12 @@ class OpenGap:
     next_try_ms: int
     deadline_ms: int
     is_young: bool = False
+    is_dead: bool = False
 
     @property
     def why(self) -> str:
         """The reason in plain words."""
-        return WORDS[self.reason]
+        return f"{WORDS[self.reason]}, dead letter" if self.is_dead else WORDS[self.reason]
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,7 @@ def test_list_names_the_window_and_show_says_why_and_what_next(run: Run, broken:
     assert listed.exit_code == 0
     assert "ETH" in listed.output
     assert "bad_answer" in listed.output
+    assert "failed, dead letter" in run("gaps").output
     assert "No dead letter is open" in run("dlq", "list", "--kind", "refused").output
     shown = run("dlq", "show", str(broken)).output
     assert f"Dead letter {broken}, open: ETH 1h" in shown

@@ -9,7 +9,8 @@ select
     attempts,
     hl.epoch_ms(next_try) as next_try_ms,
     hl.epoch_ms(deadline) as deadline_ms,
-    is_young
+    is_young,
+    is_dead
 from hl.open_gaps(%(now)s, %(settle)s, %(grace)s, %(window_slots)s)
 where
     (%(coins)s::text[] is null or coin = any(%(coins)s::text[]))

@@ -4,8 +4,9 @@
 -- settle: how long after its close a slot is due. grace: how long a slot may wait for its turn before that is worth a
 -- word; is_young is true until then (read too early to be trusted, or closed and not asked for yet).
 -- window_slots: how many candles of a series the exchange keeps. is_new: no answer has landed yet, so nothing of the
--- series can be lost.
-create or replace function hl.open_gaps(at timestamptz, settle interval, grace interval, window_slots integer)
+-- series can be lost. is_dead: it waits in a dead letter.
+drop function if exists hl.open_gaps(timestamptz, interval, interval, integer);
+create function hl.open_gaps(at timestamptz, settle interval, grace interval, window_slots integer)
 returns table (
     series_id integer,
     coin text,
@@ -17,7 +18,8 @@ returns table (
     next_try timestamptz,
     deadline timestamptz,
     is_young boolean,
-    is_new boolean
+    is_new boolean,
+    is_dead boolean
 )
 language sql stable
 set search_path = pg_catalog, hl, pg_temp
@@ -51,7 +53,8 @@ as $$
         gap.series_id, expected.coin, expected.interval, expected.step, gap.slots,
         gap.reason, gap.attempts, gap.next_try, gap.deadline,
         gap.reason = 'provisional' and gap.next_try >= at - grace,
-        expected.is_new
+        expected.is_new,
+        gap.is_dead
     from hl.gap
     join expected using (series_id)
     union all
@@ -60,7 +63,8 @@ as $$
         tstzrange(expected.starts, expected.ends),
         'unasked', 0, at, expected.starts + window_slots * expected.step,
         expected.starts + expected.step >= at - settle - grace,
-        expected.is_new
+        expected.is_new,
+        false
     from expected
     where expected.starts < expected.ends
 $$;
