@@ -39,6 +39,7 @@ PERIOD_S = 60.0
 SETTLE_MS = 10_000
 INTERVALS = (Interval.M1, Interval.M5, Interval.M15)
 CLEAN_MARKETS = 10
+_STORY_OF = {story.name: story for story in STORIES}
 STORED = """
 select coin, hl.epoch_ms(open_time), open::text, high::text, low::text, close::text, volume::text, trades
 from hl.candles
@@ -49,12 +50,17 @@ where interval = %(interval)s and finality <> 'open'
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A market and what befalls it; a clean one has no story."""
+    """A market and what befalls it, by the story's name; a clean one has none."""
 
     coin: str
     seed: int
-    story: FaultStory | None = None
+    kind: str = ""
     severity: int = 0
+
+    @property
+    def story(self) -> FaultStory | None:
+        """What befalls the market."""
+        return _STORY_OF.get(self.kind)
 
     @property
     def size(self) -> int:
@@ -111,7 +117,7 @@ def cases(
     """A market for each kind and size of fault, and some clean ones."""
     found = [Case(f"CLEAN{n}", seed) for n in range(clean)]
     for kind, story in enumerate(stories):
-        found += [Case(f"F{kind:02}S{severity}", seed, story, severity) for severity in severities]
+        found += [Case(f"F{kind:02}S{severity}", seed, story.name, severity) for severity in severities]
     return found
 
 

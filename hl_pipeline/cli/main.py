@@ -17,6 +17,7 @@ _HERE = "hl_pipeline.cli"
         "up": Lazy(f"{_HERE}.up", "up", "Run everything: Postgres, schedules and the Dagster UI."),
         "status": Lazy(f"{_HERE}.status", "status", "What is stored, how old it is, what is missing."),
         "gaps": Lazy(f"{_HERE}.gaps", "gaps", "Every open gap, and for how long it can be recovered."),
+        "confidence": Lazy(f"{_HERE}.confidence", "confidence", "How far each series can be trusted, and since when."),
         "dlq": Lazy(f"{_HERE}.dlq", "dlq", "Windows that failed for good: look at them, ask again."),
         "collect": Lazy(f"{_HERE}.collect", "collect", "Fill every slot that is due, once, without Dagster."),
         "backfill": Lazy(f"{_HERE}.backfill", "backfill", "Complete past months; says first what it costs."),

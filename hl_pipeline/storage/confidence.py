@@ -1,4 +1,4 @@
-"""hl.confidence: gathers what is scored in four set queries, keeps the scores, reads the newest."""
+"""hl.confidence: gathers what is scored in four set queries, keeps the scores, reads the newest or all of a series."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NOTHING = (0,) * 7
 
 
 class KeptScore(NamedTuple):
-    """The newest score of a series; ``scored_ms`` is market time, ms UTC; ``components`` as stored."""
+    """A score that was kept of a series; ``scored_ms`` is market time, ms UTC; ``components`` as stored."""
 
     series_id: int
     key: SeriesKey
@@ -87,10 +87,17 @@ def store(connection: Connection, scored_at_ms: int, scores: Iterable[Confidence
 
 def latest(connection: Connection) -> list[KeptScore]:
     """The newest score of each tracked series that has one."""
-    return [
-        KeptScore(row[0], SeriesKey(row[1], Interval(row[2])), *row[3:])
-        for row in connection.execute(query("confidence_latest"))
-    ]
+    return [_kept(row) for row in connection.execute(query("confidence_latest"))]
+
+
+def history(connection: Connection, key: SeriesKey, since_ms: int = 0) -> list[KeptScore]:
+    """The scores kept of one series since ``since_ms`` (market time, UTC), oldest first; none if it has none."""
+    parameters = {"coin": key.coin, "interval": str(key.interval), "since": to_datetime(since_ms)}
+    return [_kept(row) for row in connection.execute(query("confidence_history"), parameters)]
+
+
+def _kept(row: tuple[Any, ...]) -> KeptScore:
+    return KeptScore(row[0], SeriesKey(row[1], Interval(row[2])), *row[3:])
 
 
 def _inputs(

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from hl_pipeline.derived.confidence import score
+from hl_pipeline.model.candle import SeriesKey
 from hl_pipeline.model.interval import Interval, to_datetime
 from hl_pipeline.model.trust import SeriesInputs
 from hl_pipeline.storage import confidence
@@ -236,6 +237,18 @@ def test_a_score_that_says_nothing_new_is_kept_once_an_hour(connection: Connecti
     newest = confidence.latest(connection)
     assert {kept.scored_ms for kept in newest} == {NOW_MS + HOUR_MS}
     assert {kept.grade for kept in newest} == {"excellent"}
+
+
+def test_the_history_of_a_series_says_when_its_score_moved(connection: Connection) -> None:
+    key = SeriesKey("BTC", Interval.M1)
+    confidence.store(connection, NOW_MS, [score(i) for i in confidence.gather(connection, NOW_MS, 60.0)])
+    spoil(connection, Interval.M1, Interval.M1.floor(NOW_MS - HOUR_MS))
+    confidence.store(connection, NOW_MS + 1, [score(i) for i in confidence.gather(connection, NOW_MS, 60.0)])
+    kept = confidence.history(connection, key)
+    assert [(one.scored_ms, one.weakest) for one in kept] == [(NOW_MS, "completeness"), (NOW_MS + 1, "agreement")]
+    assert kept[0].score > kept[1].score
+    assert confidence.history(connection, key, NOW_MS + 1) == kept[1:]
+    assert confidence.history(connection, SeriesKey("ETH", Interval.M1)) == []
 
 
 def test_a_series_that_ended_long_ago_is_judged_at_its_end(connection: Connection) -> None:
