@@ -53,20 +53,19 @@ class Bench:
         self.fill()
 
     def fill(self, window: Span | None = None) -> FillReport:
-        report = fill(self.exchange, self.database, self.clock, FillPolicy(concurrency=1), window=window)
-        self.check()
-        return report
+        return fill(self.exchange, self.database, self.clock, FillPolicy(concurrency=1), window=window)
 
     def check(self) -> None:
         with self.database.connection() as connection:
             assert series_table.violations(connection) == []
             assert dead_letters.violations(connection) == []
 
-    def tick(self, minutes: int) -> None:
-        """One fill a minute."""
-        for _ in range(minutes):
-            self.clock.advance(MINUTE)
+    def tick(self, times: int, minutes: int = 1) -> None:
+        """So many fills, one each time so many minutes went by."""
+        for _ in range(times):
+            self.clock.advance(minutes * MINUTE)
             self.fill()
+        self.check()
 
     def letters(self, *, only_open: bool = True) -> list[DeadLetter]:
         with self.database.connection() as connection:
@@ -111,8 +110,8 @@ def test_a_market_that_only_sends_bad_bodies_is_one_letter_and_soon_costs_next_t
     assert letter.waiting == letter.slots
     assert letter.request["req"]["coin"] == "ETH"
     before = len(bench.asked("ETH"))
-    bench.tick(180)
-    assert len(bench.asked("ETH")) - before <= 16
+    bench.tick(90)
+    assert len(bench.asked("ETH")) - before <= 12
     assert len(bench.letters()) == 1, "it grows, it does not multiply"
     assert bench.rows("select count(*) from hl.gap join hl.series using (series_id) where market_id = 1") == [(0,)]
     (alert,) = bench.alerts()
@@ -124,7 +123,7 @@ def test_when_such_a_market_answers_again_the_newest_candles_come_by_themselves(
     bench.exchange.error = on_eth(BAD)
     bench.tick(60)
     bench.exchange.error = lambda _: None
-    bench.tick(31)
+    bench.tick(16, 2)
     (letter,) = bench.letters()
     gaps = bench.rows("select is_dead, hl.epoch_ms(lower(slots)), hl.epoch_ms(upper(slots)) from hl.gap order by slots")
     assert gaps[0][1] == letter.waiting.spans[0].start_ms
@@ -137,7 +136,8 @@ def test_one_bad_slot_holds_up_the_live_edge_for_minutes_and_then_nothing(bench:
     bench.tick(15)
     (letter,) = bench.letters()
     assert poison in letter.waiting
-    bench.tick(5 * 60)
+    bench.tick(20)
+    bench.tick(28, 10)
     assert bench.letters() == [letter]
     dead = bench.rows("select count(*) from hl.gap where not is_dead")
     assert dead == [(0,)], "everything after it was read, re-reads and all"
@@ -147,13 +147,11 @@ def test_one_bad_slot_holds_up_the_live_edge_for_minutes_and_then_nothing(bench:
 def test_an_outage_of_everything_buries_nothing_however_long_it_lasts(bench: Bench) -> None:
     for error in (ExchangeUnavailable("down"), BAD, RequestRefused("403")):
         bench.exchange.error = lambda _, error=error: error  # type: ignore[misc]
-        bench.tick(20)
-        for _ in range(20):
-            bench.clock.advance(30 * MINUTE)
-            bench.fill()
+        bench.tick(8)
+        bench.tick(20, 30)
     assert bench.letters(only_open=False) == []
     bench.exchange.error = lambda _: None
-    bench.tick(31)
+    bench.tick(8, 5)
     assert bench.rows("select count(*) from hl.fetch_failure") == [(0,)]
     assert bench.rows("select count(*) from hl.gap") == [(0,)]
 
@@ -169,9 +167,9 @@ def test_a_refused_form_dies_at_the_third_refusal(bench: Bench) -> None:
 
 def test_a_window_without_an_answer_dies_after_twenty_failures_and_six_hours(bench: Bench) -> None:
     bench.exchange.error = on_eth(ExchangeUnavailable("500"))
-    bench.tick(5 * 60)
+    bench.tick(24, 15)
     assert bench.letters() == []
-    bench.tick(61)
+    bench.tick(2, 15)
     assert [letter.kind for letter in bench.letters()] == [FailureKind.UNREACHABLE]
 
 
@@ -219,7 +217,7 @@ def test_a_retry_that_fails_is_one_request_and_the_letter_says_what_came_of_it(b
     assert (again.outcome, again.error) == (Outcome.OPEN, "502")
     assert (again.attempts, again.slots) == (letter.attempts + 1, letter.slots)
     assert bench.alerts()[0].times_seen == 2
-    bench.tick(70)
+    bench.tick(14, 5)
     assert [request for request in bench.asked("ETH")[before + 1 :] if request.start_ms <= NOON < request.end_ms] == []
 
 
@@ -249,9 +247,7 @@ def test_it_is_asked_for_once_more_an_hour_before_it_is_forgotten_and_then_lost(
     bench.clock.set(forgotten_at - 2 * HOUR)
     bench.fill()
     before = len(bench.asked("ETH"))
-    for minutes in range(110):
-        bench.clock.set(forgotten_at - 2 * HOUR + minutes * MINUTE + 20_000)
-        bench.fill()
+    bench.tick(29, 4)
     tries = [request for request in bench.asked("ETH")[before:] if request.start_ms <= NOON]
     assert len(tries) == 1
     bench.clock.set(forgotten_at + HOUR)
@@ -284,15 +280,15 @@ def test_a_letter_of_which_a_part_was_lost_says_so(bench: Bench) -> None:
 
 def test_a_row_that_is_refused_for_two_hours_is_a_letter_and_hinders_no_other(bench: Bench) -> None:
     bench.exchange.spoilt = frozenset({NOON})
-    bench.tick(115)
+    bench.tick(23, 5)
     assert bench.letters() == []
-    bench.tick(40)
+    bench.tick(8, 5)
     (letter,) = bench.letters()
     assert {letter.kind for letter in bench.letters()} == {FailureKind.REJECTED}
     assert letter.count(letter.waiting) == 1
     before = len(bench.asked(letter.key.coin))
-    bench.tick(60)
-    assert len(bench.asked(letter.key.coin)) - before == 60, "one request a tick, as for any series"
+    bench.tick(12, 5)
+    assert len(bench.asked(letter.key.coin)) - before == 12, "one request a tick, as for any series"
     assert bench.rows("select count(*) from hl.gap where not is_dead") == [(0,)]
     bench.exchange.spoilt = frozenset()
     bench.exchange.hidden = set()
@@ -304,5 +300,5 @@ def test_a_row_that_is_refused_for_two_hours_is_a_letter_and_hinders_no_other(be
 def test_rows_refused_everywhere_bury_nothing(bench: Bench) -> None:
     bench.exchange.spoilt_coins = ("BTC", "ETH")
     bench.exchange.spoilt = frozenset(range(NOON - HOUR, NOON + 20 * HOUR, MINUTE))
-    bench.tick(150)
+    bench.tick(30, 5)
     assert bench.letters() == []
