@@ -53,6 +53,18 @@ def test_the_strict_minute_starts_anew_on_the_minute_and_not_before() -> None:
     assert full_calls_until_refused(there) == 12
 
 
+def test_the_sliding_form_counts_the_last_sixty_seconds_whenever_they_begin() -> None:
+    there, clock = limited(LimiterMode.SLIDING)
+    body = candle_body("BTC", "1m", 0, NOW)
+    assert [ask(there, body).status for _ in range(6)] == [200] * 6
+    clock.advance(30_000)
+    assert full_calls_until_refused(there) == 6
+    clock.advance(29_999)
+    assert ask(there, {"type": "exchangeStatus"}).status == 429
+    clock.advance(1)
+    assert full_calls_until_refused(there) == 6, "only the first six have left the window"
+
+
 def test_a_429_that_a_fault_sent_costs_nothing() -> None:
     there, _ = limited(LimiterMode.MINUTE)
     there.faults.fail_next(FaultKind.RATE_LIMITED, 100)
@@ -85,7 +97,7 @@ def test_light_requests_weigh_two() -> None:
 @settings(max_examples=100, deadline=None)
 def test_a_client_within_the_limit_in_every_window_is_never_refused(steps: list[tuple[int, int]]) -> None:
     clock = ManualClock(MINUTE_START)
-    judges = [WeightLimiter(mode, clock) for mode in (LimiterMode.BUCKET, LimiterMode.MINUTE)]
+    judges = [WeightLimiter(mode, clock) for mode in (LimiterMode.BUCKET, LimiterMode.MINUTE, LimiterMode.SLIDING)]
     log = RequestLog()
     for number, (pause, weight) in enumerate(steps, start=1):
         clock.advance(pause)
