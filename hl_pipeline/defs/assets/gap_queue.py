@@ -30,6 +30,7 @@ GAP_COLUMNS = {
     "attempts": ("integer", "how often it was asked for"),
     "next_try": ("timestamptz", "when asking again makes sense"),
     "deadline": ("timestamptz", "when the exchange forgets the oldest of these slots"),
+    "is_dead": ("boolean", "failed for good: in a dead letter (`hl dlq list`), asked for when a person retries it"),
 }
 
 
