@@ -9,16 +9,23 @@ import pytest
 
 from hl_pipeline.collect.drain import drain, due_queue
 from hl_pipeline.collect.fill import FillPolicy, FillReport, fill
+from hl_pipeline.collect.land import reason_of
 from hl_pipeline.collect.markets import refresh_markets
 from hl_pipeline.model.answer import CandleRequest
 from hl_pipeline.model.clock import ManualClock
-from hl_pipeline.model.failure import BadAnswer, ExchangeUnavailable, PipelineError
+from hl_pipeline.model.failure import BadAnswer, ExchangeUnavailable, PipelineError, RateLimited, RequestRefused
 from hl_pipeline.model.gap_queue import LIVE_SLOTS, live_slots
 from hl_pipeline.model.interval import WINDOW_SLOTS, Interval
 from hl_pipeline.model.ledger import GapReason
+from hl_pipeline.sandbox.world import Manners, QuietMode
+from hl_pipeline.source.rest import HyperliquidRest
+from hl_pipeline.source.service import Ambiguous, Unserved
+from hl_pipeline.storage.budget import PostgresBudget
 from hl_pipeline.storage.engine import Database
 from hl_pipeline.storage.gaps import open_gaps
 from hl_pipeline.storage.series import violations
+from hl_pipeline_tests.collect.test_derivation import Ladder
+from hl_pipeline_tests.collect.test_drill import drilling, same
 from hl_pipeline_tests.fakes import FakeExchange, market
 
 MINUTE = 60_000
@@ -160,3 +167,56 @@ def test_a_request_that_fails_alone_is_not_called_an_outage(bench: Bench) -> Non
     bench.clock.advance(MINUTE)
     bench.tick()
     assert bench.rows("select reason from hl.gap") == [("failed",)]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ExchangeUnavailable("timed out"), GapReason.EXCHANGE_DOWN),
+        (Unserved("502"), GapReason.EXCHANGE_DOWN),
+        (Ambiguous("500"), GapReason.FAILED),
+        (RateLimited("429"), GapReason.FAILED),
+        (BadAnswer("html"), GapReason.FAILED),
+        (RequestRefused("422"), GapReason.FAILED),
+    ],
+)
+def test_only_an_exchange_that_answers_nobody_is_down(error: PipelineError, reason: GapReason) -> None:
+    assert reason_of(error) is reason
+
+
+def test_forty_minutes_of_502_from_a_real_server_are_named_and_healed(database: Database) -> None:
+    with drilling(database, Manners(QuietMode.DENSE), ("BTC",), (Interval.M1,)) as drill:
+        drill.collect()
+        drill.sandbox.faults.outage(drill.clock.now_ms(), drill.clock.now_ms() + 40 * MINUTE)
+        budget = PostgresBudget(database, key="drill", max_weight=100_000)
+        with HyperliquidRest(drill.sandbox.url, budget=budget, sleep=lambda _: None) as hasty:
+            for _ in range(4):
+                drill.clock.advance(9 * MINUTE)
+                fill(hasty, database, drill.clock, only=live_slots)
+        with database.connection() as connection:
+            found = open_gaps(connection, drill.clock.now_ms(), settle_ms=10_000, period_ms=MINUTE)
+        assert {gap.why for gap in found} == {"exchange down"}
+        assert sum(gap.slots for gap in found) == 36
+        drill.clock.advance(5 * MINUTE)
+        assert fill(drill.source, database, drill.clock, only=live_slots).failures == []
+        with database.connection() as connection:
+            assert connection.execute("select count(*) from hl.gap").fetchone() == (0,)
+        stored = drill.stored("BTC", Interval.M1)
+        assert same(stored, drill.truth("BTC", Interval.M1, stored))
+
+
+def test_drained_minutes_give_the_larger_candles_too(database: Database) -> None:
+    clock = ManualClock(NOON + 20_000)
+    exchange = Ladder(clock, markets=[market("BTC")])
+    refresh_markets(exchange, database, clock, coins=["BTC"], intervals=list(Interval))
+    fill(exchange, database, clock, POLICY, only=live_slots)
+    clock.advance(60 * HOUR)
+    fill(exchange, database, clock, POLICY, only=live_slots)
+    exchange.requests.clear()
+    report = drain(exchange, database, clock, POLICY)
+    asked = [request.series.interval for request in exchange.requests]
+    assert asked == [Interval.M1]
+    assert report.derived > 24 * 12, "the drained day and the smallest of its larger candles alone"
+    with database.connection() as connection:
+        assert violations(connection) == []
+        assert connection.execute("select count(*) from hl.gap").fetchone() == (0,)
