@@ -2,8 +2,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from hl_pipeline.derived.confidence import score
 from hl_pipeline.model.candle import SeriesKey
@@ -249,6 +252,25 @@ def test_the_history_of_a_series_says_when_its_score_moved(connection: Connectio
     assert kept[0].score > kept[1].score
     assert confidence.history(connection, key, NOW_MS + 1) == kept[1:]
     assert confidence.history(connection, SeriesKey("ETH", Interval.M1)) == []
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    interval=st.sampled_from(list(Interval)),
+    taken=st.lists(st.integers(1, 60) | st.just(1) | st.integers(1, 1440), min_size=2, max_size=40, unique=True),
+)
+def test_taking_a_candle_out_of_a_sound_store_never_raises_any_score(
+    connection: Connection, interval: Interval, taken: list[int]
+) -> None:
+    which, newest = series_id(connection, "BTC", interval), interval.floor(NOW_MS)
+    with connection.transaction(force_rollback=True):
+        scores = []
+        for part in ([], taken[:1], taken[1:]):
+            opens = [to_datetime(newest - n * interval.milliseconds) for n in part]
+            connection.execute("delete from hl.candle where series_id = %s and open_time = any(%s)", (which, opens))
+            scores.append([score(i).score for i in confidence.gather(connection, NOW_MS, 60.0)])
+        for before, after in pairwise(scores):
+            assert all(now <= was + 1e-9 for was, now in zip(before, after, strict=True))
 
 
 def test_a_series_that_ended_long_ago_is_judged_at_its_end(connection: Connection) -> None:
