@@ -63,6 +63,7 @@ def refresh_funding(
     *,
     coins: Collection[str],
     pages: int = HISTORY_PAGES,
+    until_ms: int | None = None,
     run_id: str | None = None,
 ) -> FundingReport:
     """Bring the funding of every tracked perpetual or builder market among ``coins`` up to date.
@@ -70,7 +71,8 @@ def refresh_funding(
     A page that reaches the present is asked for in the live lane; at most
     ``pages`` pages of older history in the back-fill lane, market by market in
     turn, those furthest behind first. A market whose newest hour is stored is
-    not asked for.
+    not asked for. With ``until_ms`` a market is read no further than the page
+    that reaches it, all in the back-fill lane.
 
     Raises:
         DatabaseUnavailable: what was landed stays; run it again.
@@ -81,8 +83,9 @@ def refresh_funding(
     now_ms = clock.now_ms()
     with database.connection() as connection:
         known = funding.progress(connection, coins)
-    reader = _Reader(source, database, clock, run_id, FundingReport(markets=len(known)))
-    reader.run([market for market in known if _is_due(market, now_ms)], now_ms, pages)
+    reader = _Reader(source, database, clock, run_id, FundingReport(markets=len(known)), until_ms)
+    due = [market for market in known if _is_due(market, now_ms)]
+    reader.run([market for market in due if until_ms is None or _start_of(market) < until_ms], now_ms, pages)
     return reader.report
 
 
@@ -113,6 +116,7 @@ class _Reader:
     clock: Clock
     run_id: str | None
     report: FundingReport
+    until_ms: int | None = None
     _out_of_weight: bool = False
 
     def run(self, due: Sequence[FundingProgress], now_ms: int, pages: int) -> None:
@@ -121,13 +125,13 @@ class _Reader:
         queue = deque((market, _start_of(market)) for market in ordered)
         while queue:
             market, start_ms = queue.popleft()
-            live = _reaches(start_ms, now_ms)
+            live = self.until_ms is None and _reaches(start_ms, now_ms)
             if self._out_of_weight or not (live or pages):
                 self.report.unfinished.add(market.coin)
                 continue
             pages -= not live
             following = self._page(market, start_ms, "live" if live else "backfill")
-            if following is None:
+            if following is None or (self.until_ms is not None and following >= self.until_ms):
                 continue
             if _reaches(following, now_ms):
                 queue.appendleft((market, following))

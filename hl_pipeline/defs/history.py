@@ -6,8 +6,8 @@ step yields no output of its own and records its months here, one event each.
 
 # no postponed annotations here: Dagster refuses a context whose type is a string
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 import dagster as dg
 
@@ -136,3 +136,36 @@ def leave_open(context: dg.AssetExecutionContext, key: str, story: str, *, is_ga
             metadata={"materialized": "no, it has holes" if is_gap else "no, nothing can be had", "why": story},
         )
     )
+
+
+_Month = TypeVar("_Month", bound=HistoryMonth)
+
+
+def record_months(
+    context: dg.AssetExecutionContext,
+    chosen: Chosen,
+    found: Sequence[_Month],
+    event: Callable[[dg.AssetKey, _Month], dg.AssetMaterialization],
+    spoken_of: Collection[str] = (),
+) -> list[_Month]:
+    """Materialize each chosen month that is whole, and say of the others why not; returns those with holes.
+
+    ``event`` makes the materialization; of the keys in ``spoken_of`` the run has said already why they cannot be had.
+    """
+    by_place = {(state.coin, state.month_ms): state for state in found}
+    for place, key in chosen.keys.items():
+        state = by_place.get(place)
+        if state is None:
+            leave_open(context, key, "the exchange has no such market, or it has nothing of this kind", is_gap=True)
+        elif state.is_whole:
+            context.log_event(event(context.asset_key, state))
+        elif key not in spoken_of:
+            leave_open(context, key, state.story, is_gap=bool(state.gap))
+    return [state for place, state in by_place.items() if place in chosen.keys and state.gap]
+
+
+def with_holes(holes: Sequence[HistoryMonth], why: str, then: str) -> str:
+    """The sentence a run fails with when months have holes: which, the first cause, the next step."""
+    shown = "; ".join(f"{partition_key(state)}: {state.story}" for state in holes[:10])
+    more = f" and {len(holes) - 10} more" if len(holes) > 10 else ""
+    return f"{len(holes)} of the chosen months have holes: {shown}{more}.{why} All others are recorded. {then}"

@@ -11,10 +11,12 @@ from hl_pipeline.defs.assets.backfill_forecast import backfill_forecast
 from hl_pipeline.defs.assets.candle_history import candle_history
 from hl_pipeline.defs.assets.confidence import confidence_scores
 from hl_pipeline.defs.assets.data_contracts import data_contracts
+from hl_pipeline.defs.assets.funding_history import funding_history
 from hl_pipeline.defs.assets.funding_rates import funding_rates
 from hl_pipeline.defs.assets.gap_queue import gap_queue
 from hl_pipeline.defs.assets.latest_metrics import latest_metrics
 from hl_pipeline.defs.assets.live_candles import live_candles
+from hl_pipeline.defs.assets.market_context_history import market_context_history
 from hl_pipeline.defs.assets.markets import market_contexts, markets
 from hl_pipeline.defs.assets.system_health import system_health
 from hl_pipeline.defs.checks.contracts import candles_contract, metrics_contract
@@ -43,6 +45,8 @@ ASSETS = [
     gap_queue,
     backfill_forecast,
     *(candle_history(interval) for interval in Interval),
+    funding_history,
+    market_context_history,
     confidence_scores,
     latest_metrics,
     system_health,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
+from hl_pipeline.model.funding import HOUR_MS, LATEST_MS, FundingMonth
 from hl_pipeline.model.interval import to_datetime
 from hl_pipeline.model.market import FundingProgress, FundingRate
 from hl_pipeline.storage.engine import Connection
@@ -49,3 +50,20 @@ def end(connection: Connection, market_id: int, asked_ms: int) -> None:
 def summary(connection: Connection, coins: Collection[str]) -> list[FundingSummary]:
     """What is stored of each tracked perpetual or builder market among ``coins``, by coin; reads every rate."""
     return [FundingSummary(*row) for row in connection.execute(query("funding_summary"), {"coins": list(coins)})]
+
+
+def months(
+    connection: Connection, *, coins: Collection[str], month_starts_ms: Collection[int], now_ms: int
+) -> list[FundingMonth]:
+    """Every combination of the named perpetual or builder markets and months (UTC), by coin and month."""
+    # an hour's rate is due once it could no longer be later than any seen
+    due_until = (now_ms - LATEST_MS) // HOUR_MS * HOUR_MS + HOUR_MS
+    rows = connection.execute(
+        query("funding_months"),
+        {
+            "coins": list(coins),
+            "months": [to_datetime(month) for month in month_starts_ms],
+            "due_until": to_datetime(due_until),
+        },
+    )
+    return [FundingMonth(*row) for row in rows]

@@ -35,8 +35,10 @@ DESCRIPTION = """{interval} candles, one partition a market and month (`hl.candl
 
 A month is **materialized** when every slot that is due and that the exchange still has is final or proven empty;
 `sealed` when it is also over. A month with holes stays failed or missing: run it again later, each run asks only for
-what is missing. A month with nothing reachable is never materialized; the run's log says why. The exchange keeps the
-newest 5000 candles, so {interval} reaches back {reach}. The live edge is `live_candles`' work, also in these months.
+what is missing. A month with nothing reachable is never materialized; the run's log and the month's page say why, and a
+back-fill that includes one ends as *Failed* in Dagster's list though its runs succeeded. The exchange keeps the newest
+5000 candles, so {interval} reaches back {reach}. `backfill_forecast` says what a run would cost. The live edge is
+`live_candles`' work.
 """
 _REACH = {"1m": "3.5 days", "5m": "17 days", "15m": "52 days", "1h": "208 days", "4h": "2.3 years", "1d": "13.7 years"}
 
@@ -181,7 +183,6 @@ def _record(
 
     ``gone`` have been spoken of already.
     """
-    holes: list[PartitionState] = []
     with pipeline.database.connection() as connection:
         found = partitions.states(
             connection,
@@ -191,19 +192,11 @@ def _record(
             now_ms=pipeline.clock.now_ms(),
             settle_ms=pipeline.policy.proof.settle_ms,
         )
-        by_place = {(state.coin, state.month_ms): state for state in found}
-        for place, key in chosen.keys.items():
-            state = by_place.get(place)
-            if state is None:
-                history.leave_open(context, key, "the exchange has no such market", is_gap=True)
-            elif state.is_whole:
-                drawn = _drawn(connection, pipeline, interval, state)
-                context.log_event(materialization(context.asset_key, state, drawn))
-            elif key not in gone:
-                history.leave_open(context, key, state.story, is_gap=bool(state.gap))
-            if state is not None and state.gap:
-                holes.append(state)
-    return holes
+
+        def event(key: dg.AssetKey, state: PartitionState) -> dg.AssetMaterialization:
+            return materialization(key, state, _drawn(connection, pipeline, interval, state))
+
+        return history.record_months(context, chosen, found, event, gone)
 
 
 def _drawn(
@@ -234,10 +227,8 @@ def materialization(
 
 
 def _told(holes: Sequence[PartitionState], report: FillReport) -> str:
-    shown = "; ".join(f"{partition_key(state)}: {state.story}" for state in holes[:10])
-    more = f" and {len(holes) - 10} more" if len(holes) > 10 else ""
-    why = f" First failure: {report.failures[0]}." if report.failures else ""
-    return (
-        f"{len(holes)} of the chosen months have holes: {shown}{more}.{why} All others are recorded. Run the failed "
-        "ones again: an absence is proven by asking twice, 30 minutes apart"
+    return history.with_holes(
+        holes,
+        f" First failure: {report.failures[0]}." if report.failures else "",
+        "Run the failed ones again: an absence is proven by asking twice, 30 minutes apart",
     )
