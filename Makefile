@@ -10,7 +10,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra build
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint bench validate-confidence lock clean
+.PHONY: help demo up test lint bench bench-scale validate-confidence lock clean
 
 help:
 	@echo "make demo    see it work: a local exchange misbehaves, the pipeline notices and heals (ONCE=1: no UI at the end; PORT=3000)"
@@ -18,6 +18,7 @@ help:
 	@echo "make test    the whole test suite, with coverage"
 	@echo "make lint    ruff and mypy"
 	@echo "make bench   measure the core beside a bare loop"
+	@echo "make bench-scale   time the database's part at up to 200 markets and 12 months (an hour, 20 GB; ARGS='--markets 6,20 --months 1,2')"
 	@echo "make validate-confidence  inject twelve kinds of fault and hold the confidence scores against the truth (some minutes)"
 	@echo "make lock    resolve the lock files again (needs uv)"
 	@echo "make clean   remove the virtual environment and caches; .hl, where the data is, stays"
@@ -38,6 +39,9 @@ lint: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-scale: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.scale $(ARGS)
 
 validate-confidence: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.confidence_validation $(ARGS)

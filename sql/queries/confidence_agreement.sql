@@ -49,12 +49,19 @@ rolled as (
         sum(candle.volume) as volume,
         sum(candle.trades) as trades
     from pair
-    join hl.candle on candle.series_id = pair.child_id and candle.open_time >= pair.starts
-    where
-        candle.finality = 'f'
-        and candle.source in ('r', 'd', 'a')
-        and candle.open_time >= %(now)s::timestamptz - interval '31 days'
-        and candle.open_time < %(now)s::timestamptz
+    -- series by series, by the key's index: joined as a whole, the planner reads a month to find a day
+    cross join lateral (
+        select open_time, open, high, low, close, volume, trades
+        from hl.candle
+        where
+            series_id = pair.child_id
+            and open_time >= pair.starts
+            and finality = 'f'
+            and source in ('r', 'd', 'a')
+            and open_time >= %(now)s::timestamptz - interval '31 days'
+            and open_time < %(now)s::timestamptz
+        offset 0
+    ) as candle
     group by pair.series_id, 2
 ),
 
@@ -95,15 +102,22 @@ judged as (
                 )
         ) as was_derived_wrong
     from pair
-    join hl.candle as parent on parent.series_id = pair.series_id and parent.open_time >= pair.starts
+    cross join lateral (
+        select series_id, open_time, open, high, low, close, volume, trades
+        from hl.candle
+        where
+            series_id = pair.series_id
+            and open_time >= pair.starts
+            and finality = 'f'
+            and source = 'r'
+            and open_time >= %(now)s::timestamptz - interval '31 days'
+            and open_time < %(now)s::timestamptz
+        offset 0
+    ) as parent
     left join rolled on rolled.series_id = parent.series_id and rolled.open_time = parent.open_time
     left join empty on empty.child_id = pair.child_id
     where
-        parent.finality = 'f'
-        and parent.source = 'r'
-        and parent.open_time >= %(now)s::timestamptz - interval '31 days'
-        and parent.open_time < %(now)s::timestamptz
-        and extract(epoch from pair.step) / extract(epoch from pair.child_step) = coalesce(rolled.children, 0)
+        extract(epoch from pair.step) / extract(epoch from pair.child_step) = coalesce(rolled.children, 0)
         + case
             when rolled.children = extract(epoch from pair.step) / extract(epoch from pair.child_step) then 0
             else hl.slots_in(

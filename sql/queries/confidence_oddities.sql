@@ -13,17 +13,22 @@ with windowed as (
         = lag(row(candle.open, candle.close, candle.volume, candle.trades), 2) over ordered as frozen
     from hl.series
     join hl.market using (market_id)
-    join hl.candle
-        on candle.series_id = series.series_id
-        and candle.open_time >= %(now)s::timestamptz - case
-            when series.step <= interval '15 minutes' then interval '24 hours'
-            else least(60 * series.step, interval '30 days')
-        end
-    where
-        market.tracked
-        and candle.finality <> 'o'
-        and candle.open_time >= %(now)s::timestamptz - interval '31 days'
-        and candle.open_time < %(now)s::timestamptz
+    -- series by series, by the key's index: joined as a whole, the planner reads a month to find a day
+    cross join lateral (
+        select series_id, open_time, open, close, volume, trades
+        from hl.candle
+        where
+            series_id = series.series_id
+            and open_time >= %(now)s::timestamptz - case
+                when series.step <= interval '15 minutes' then interval '24 hours'
+                else least(60 * series.step, interval '30 days')
+            end
+            and finality <> 'o'
+            and open_time >= %(now)s::timestamptz - interval '31 days'
+            and open_time < %(now)s::timestamptz
+        offset 0
+    ) as candle
+    where market.tracked
     window ordered as (partition by candle.series_id order by candle.open_time)
 ),
 
