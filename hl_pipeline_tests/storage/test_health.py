@@ -49,6 +49,18 @@ def test_a_delisted_market_is_not_stale(database: Database) -> None:
         assert health_of(connection, later, "fresh_1m")
 
 
+def test_a_candle_last_read_while_it_was_open_does_not_make_its_series_fresh(database: Database) -> None:
+    with database.connection() as connection:
+        world(connection)
+        connection.execute(
+            "update hl.candle set finality = 'o' where open_time = %s and series_id in"
+            " (select series_id from hl.series where interval = '5m')",
+            (to_datetime(NOW_MS - 320_000),),
+        )
+        found = health.gather(connection, NOW_MS, 60.0)
+    assert found.intervals[Interval.M5].newest_close_ms == NOW_MS - 320_000
+
+
 def test_only_gaps_past_their_next_try_count_against_coverage(database: Database) -> None:
     statement = """
         insert into hl.gap (series_id, slots, reason, next_try, deadline)

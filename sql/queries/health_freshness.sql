@@ -11,7 +11,10 @@ join hl.market using (market_id)
 left join lateral (
     select candle.open_time
     from hl.candle
-    where candle.series_id = series.series_id and candle.open_time <= %(now)s::timestamptz - series.step
+    where
+        candle.series_id = series.series_id
+        and candle.open_time <= %(now)s::timestamptz - series.step
+        and candle.finality <> 'o'
     order by candle.open_time desc
     limit 1
 ) as newest on true
