@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import NamedTuple
 
 from hl_pipeline.cli.demo.stage import COINS, SEED, Stage
 from hl_pipeline.cli.demo.switchboard import Asked, most_weight_in_a_minute
+from hl_pipeline.model.candle import Candle
 from hl_pipeline.model.interval import Interval
 from hl_pipeline.sandbox.catalogue import markets_named
 from hl_pipeline.sandbox.truth import Truth
@@ -29,10 +31,15 @@ class Promise(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Every final candle beside the sandbox's truth."""
+    """Every final candle beside the sandbox's truth.
+
+    ``noisy`` ones of the ``equal`` are derived: their volume is the exact sum of their minutes, and the exchange's own
+    string carries float noise, under 1e-9 of it (design section 6, Derived candles).
+    """
 
     slots: Slots
     equal: int
+    noisy: int
     different: list[str]
 
     @property
@@ -55,7 +62,7 @@ def compare(stage: Stage) -> Comparison:
     """Read every final candle and recompute what it should be from the seed alone."""
     truth = Truth(SEED, markets_named(*COINS))
     slots: Slots = {}
-    equal, different = 0, list[str]()
+    equal, noisy, different = 0, 0, list[str]()
     for coin in COINS:
         for interval in Interval:
             with stage.ground.database.connection() as connection:
@@ -67,10 +74,20 @@ def compare(stage: Stage) -> Comparison:
                 continue
             ends = stored[-1].open_ms + interval.milliseconds
             right = {candle.open_ms: candle for candle in truth.candles(coin, interval, stored[0].open_ms, ends)}
-            wrong = [candle.open_ms for candle in stored if right.get(candle.open_ms) != candle]
-            different += [f"{coin} {interval} at {open_ms}" for open_ms in wrong]
+            unlike = [candle for candle in stored if right.get(candle.open_ms) != candle]
+            wrong = [candle for candle in unlike if not _is_noise(interval, candle, right.get(candle.open_ms))]
+            different += [f"{coin} {interval} at {candle.open_ms}" for candle in wrong]
             equal += len(stored) - len(wrong)
-    return Comparison(slots, equal, different)
+            noisy += len(unlike) - len(wrong)
+    return Comparison(slots, equal, noisy, different)
+
+
+def _is_noise(interval: Interval, stored: Candle, right: Candle | None) -> bool:
+    """Whether a larger candle differs from the truth by its volume's float noise alone."""
+    if interval is Interval.M1 or right is None or stored._replace(volume=right.volume) != right:
+        return False
+    ours, theirs = Decimal(stored.volume), Decimal(right.volume)
+    return abs(ours - theirs) <= Decimal("1e-9") * max(ours, theirs)
 
 
 def judge(
@@ -91,7 +108,8 @@ def judge(
         Promise("P2", "one row per coin, interval and open time", not twice, f"{len(twice)} series with a slot twice"),
         Promise(
             "P3", "a final candle equals the exchange's truth", not found.different and found.total > 0,
-            f"{found.equal:,} of {found.total:,} equal, to the last digit",
+            f"{found.equal:,} of {found.total:,} equal to the last digit"
+            + (f", {found.noisy} but for float noise in the exchange's volume" if found.noisy else ""),
         ),
         *healed,
         Promise(
