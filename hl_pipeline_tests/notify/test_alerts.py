@@ -4,9 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hl_pipeline.model.candle import SeriesKey
+from hl_pipeline.model.dead_letter import DeadLetter, FailureKind
 from hl_pipeline.model.interval import Interval
 from hl_pipeline.model.span import Span, SpanSet
-from hl_pipeline.notify.alerts import failed_check, failed_run, fingerprint, slots_lost
+from hl_pipeline.notify.alerts import failed_check, failed_run, fingerprint, slots_lost, window_died
 
 
 @given(st.dictionaries(st.text(), st.text(), max_size=5), st.text())
@@ -44,3 +45,18 @@ def test_losses_of_one_series_are_one_incident_and_say_how_many_where_and_what_n
     assert "3 slots lost between 1970-01-01 00:04 and 1970-01-01 00:12 UTC, in 2 pieces" in second.summary
     assert second.summary.endswith("6 lost of this series in all")
     assert second.next_step
+
+
+def test_a_window_that_died_says_how_much_why_and_which_letter_to_read() -> None:
+    slots = SpanSet.single(0, 600_000)
+    letter = DeadLetter(
+        7, SeriesKey("ETH", Interval.M1), FailureKind.REFUSED, slots, slots, SpanSet(), 3, "422: no\nsuch form", {},
+        "compare it", 11, 0, 120_000,
+    )  # fmt: skip
+    alert = window_died(letter)
+    assert alert.summary == (
+        "ETH 1m: 10 slots between 1970-01-01 00:00 and 1970-01-01 00:10 UTC are a dead letter after 3 failures "
+        "(refused): 422: no such form"
+    )
+    assert alert.next_step == "see `hl dlq show 7`; compare it"
+    assert alert.labels == {"coin": "ETH", "interval": "1m", "kind": "refused"}
