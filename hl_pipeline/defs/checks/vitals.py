@@ -31,7 +31,8 @@ _CANDLES = {
     "lost within a day. When it fails: run the `collect` job, then `drain_gaps`; lost slots only come back from an "
     "archive.",
     "gaps_before_deadline": "No gap is about to be forgotten by the exchange: the oldest slot of each is recoverable "
-    "for 12 h or more; under 2 h is an error. When it fails: run the `collect` job; `hl gaps` says why each is open.",
+    "for 12 h or more; under 2 h is an error. When it fails: run the `drain_gaps` job; `hl gaps` says why each is "
+    "open.",
     "no_dead_letters": "No window of a series failed for good: what was refused, unreadable or unanswered came "
     "later. When it fails: its slots stay a gap that nobody asks for; `hl dlq list` says why, and once the reason is "
     "gone the job `retry_dead_letters` (or `hl dlq retry`) has them asked for again.",
