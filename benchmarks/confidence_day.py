@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from benchmarks.confidence_faults import HOUR_MS, STORIES, Day, FaultStory
+from benchmarks.confidence_faults import HOUR_MS, PAST_THE_MINUTE_MS, STORIES, Day, FaultStory
 from hl_pipeline.collect.fill import fill
 from hl_pipeline.collect.markets import refresh_contexts, refresh_markets
 from hl_pipeline.derived.confidence import score
@@ -31,7 +31,7 @@ from hl_pipeline.storage.series import violations
 
 #: The score looks at the 24 h before this: 2026-07-27T01:00:20Z. History begins an hour earlier.
 NOW_MS = 1_785_114_020_000
-START_MS = NOW_MS - 20_000 - 24 * HOUR_MS
+START_MS = NOW_MS - PAST_THE_MINUTE_MS - 24 * HOUR_MS
 #: Every market is read for the first time here, then now and then until now.
 FIRST_READ_MS = START_MS + 11 * HOUR_MS
 READS_BEFORE_NOW_MIN = (9 * 60, 6 * 60, 5 * 60, 3 * 60, 2 * 60, 60, 30, 15, 10, 5, 0)
@@ -123,7 +123,7 @@ def cases(
 
 def run_day(database: Database, seed: int, day_cases: Sequence[Case]) -> list[Outcome]:
     """Collect the day on an empty, migrated database and judge every case."""
-    clock = ManualClock(FIRST_READ_MS + 20_000)
+    clock = ManualClock(FIRST_READ_MS + PAST_THE_MINUTE_MS)
     world = World(seed, markets=[_market(case) for case in day_cases], clock=clock, history_days=0)
     budget = PostgresBudget(database, key=f"validation-{seed}", max_weight=10_000_000)
     budget.ensure()
@@ -150,7 +150,7 @@ def _spoil(sandbox: RunningSandbox, case: Case) -> Day:
     minutes = sandbox.truth.candles(case.coin, Interval.M1, START_MS, NOW_MS)
     traded = frozenset(minute.open_ms for minute in minutes if minute.trades)
     chance = random.Random(f"{case.seed} {case.coin}")
-    day = Day(START_MS, FIRST_READ_MS, NOW_MS - 20_000, case.coin, traded, chance)
+    day = Day(START_MS, FIRST_READ_MS, NOW_MS - PAST_THE_MINUTE_MS, case.coin, traded, chance)
     if case.story is not None:
         sandbox.faults.add(*case.story.faults(day, case.size))
     return day
@@ -158,14 +158,14 @@ def _spoil(sandbox: RunningSandbox, case: Case) -> Day:
 
 def _reads(days: Mapping[str, Day], day_cases: Sequence[Case]) -> Iterator[tuple[int, list[str]]]:
     """When which markets are read: all of them now and then, a market that an outage takes just before it."""
-    planned = {FIRST_READ_MS + 20_000: list(days)}
+    planned = {FIRST_READ_MS + PAST_THE_MINUTE_MS: list(days)}
     for minutes in READS_BEFORE_NOW_MIN:
         planned[NOW_MS - minutes * MINUTE_MS] = list(days)
     for case in day_cases:
         if case.story is not None and case.story.last_good_read is not None:
             at_ms = case.story.last_good_read(days[case.coin], case.size)
             planned.setdefault(at_ms, []).append(case.coin)
-    yield from sorted(planned.items())
+    yield from sorted((at_ms, list(dict.fromkeys(coins))) for at_ms, coins in planned.items())
 
 
 def _collect(

@@ -14,6 +14,8 @@ from hl_pipeline.model.interval import MINUTE_MS, Interval
 from hl_pipeline.sandbox.faults import Fault, FaultKind
 
 HOUR_MS = 60 * MINUTE_MS
+#: Reads happen so long after the minute, when its candle has settled.
+PAST_THE_MINUTE_MS = 20_000
 #: Rows break a different hard rule each.
 BROKEN_RULES = (
     FaultKind.NAN,
@@ -112,8 +114,12 @@ def _stale(day: Day, size: int) -> list[Fault]:
     return [Fault(FaultKind.STALE, day.coin, request="candleSnapshot", amount=size * MINUTE_MS)]
 
 
+def _before_outage(day: Day, size: int) -> int:
+    return day.now_ms + PAST_THE_MINUTE_MS - size * MINUTE_MS
+
+
 def _outage(day: Day, size: int) -> list[Fault]:
-    since = day.now_ms - size * MINUTE_MS + 1
+    since = _before_outage(day, size) + 1
     return [Fault(FaultKind.BAD_GATEWAY, day.coin, request="candleSnapshot", since_ms=since)]
 
 
@@ -126,7 +132,6 @@ def _late_corrections(day: Day, size: int) -> list[Fault]:
 #: Minutes that are off, and by how many ten-thousandths.
 PRICE_OFF_BY = {5: 60, 10: 80, 15: 100, 30: 130, 45: 160, 60: 190, 120: 220, 240: 250, 480: 300, 900: 400}
 _SCATTERED = (1, 3, 6, 10, 16, 24, 36, 60, 100, 300)
-_HEAD = (3, 4, 5, 6, 8, 10, 30, 60, 180, 600)
 
 STORIES = (
     FaultStory("late", "scattered minutes are not published", "minutes", "completeness",
@@ -134,13 +139,15 @@ STORIES = (
                lambda day, size: [day.fault(FaultKind.LATE, day.some(size, until_ms=day.now_ms - 10 * MINUTE_MS))]),
     FaultStory("hole", "minutes in a row are not published", "minutes", "completeness",
                (2, 5, 10, 15, 22, 30, 40, 50, 60, 180), lambda day, size: [day.fault(FaultKind.LATE, day.run(size))]),
-    FaultStory("outage", "nothing but 502 until now", "minutes", "freshness", _HEAD, _outage,
-               last_good_read=lambda day, size: day.now_ms - size * MINUTE_MS),
-    FaultStory("stale", "the head lags behind", "minutes", "freshness", _HEAD, _stale),
+    FaultStory("outage", "nothing but 502 until now", "minutes", "freshness",
+               (2, 3, 4, 5, 6, 10, 30, 60, 180, 600), _outage,
+               last_good_read=_before_outage),
+    FaultStory("stale", "the head lags behind", "minutes", "freshness",
+               (3, 4, 5, 6, 8, 10, 30, 60, 180, 600), _stale),
     FaultStory("bad rows", "rows break one of six hard rules", "rows", "validity",
                (1, 2, 3, 4, 6, 8, 14, 30, 80, 250), _bad_rows),
     FaultStory("lying parents", "5m candles show half of what was traded", "5m candles", "agreement",
-               (1, 2, 4, 7, 11, 16, 22, 30, 40, 90),
+               (1, 2, 3, 4, 6, 8, 11, 15, 22, 60),
                lambda day, size: [day.fault(FaultKind.REVISED, day.some_read_first(size, Interval.M5), Interval.M5)],
                spoilt=Interval.M5),
     FaultStory("halved", "1m candles show half of what was traded", "minutes", "agreement", _SCATTERED,
