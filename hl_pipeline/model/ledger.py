@@ -267,7 +267,11 @@ def _begin(state: SeriesState, first_row: int, answered_from: int, asked_ms: int
     is_older = state.first_open_ms is not None and first_row < state.first_open_ms
     if not (is_listing or is_older):
         return state
-    return replace(state, first_open_ms=first_row, gaps=_without(state.gaps, SpanSet.single(0, first_row)))
+    gaps = _without(state.gaps, SpanSet.single(0, first_row))
+    if is_older and state.first_open_ms is not None:
+        # expected from now on, and nobody has spoken of them; the caller judges those that the answer covers
+        gaps = (*gaps, Gap(Span(first_row, state.first_open_ms), GapReason.UNASKED, asked_ms))
+    return replace(state, first_open_ms=first_row, gaps=gaps)
 
 
 def _extend(state: SeriesState, spoken_of: SpanSet, asked_ms: int) -> SeriesState:
