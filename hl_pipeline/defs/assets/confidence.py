@@ -27,7 +27,7 @@ SHOWN = 12
     group_name=TRUST,
     owners=OWNERS,
     kinds=KINDS,
-    code_version="1",
+    code_version="2",
     tags={"hl/lane": "live"},
     metadata={"dagster/column_schema": columns(SCORE_COLUMNS), "dagster/table_name": "hl.confidence"},
 )
@@ -36,7 +36,8 @@ def confidence_scores(pipeline: dg.ResourceParam[Pipeline]) -> dg.MaterializeRes
 
     Scored over the last day (1m to 15m), 60 slots (1h, 4h) or 30 days (1d) into `hl.confidence`, after every tick.
     Look at the series listed first: *weakest* names what pulls it down and *why* says what was found. Below
-    0.30 do not use it. A component that cannot be measured is left out, never counted as good.
+    0.30 do not use it. A component that cannot be measured is left out, never counted as good. Scores are kept, one
+    an hour or whenever they move: `hl confidence COIN INTERVAL` shows how a series' score came about.
     """
     with said_plainly():
         now_ms = pipeline.clock.now_ms()
