@@ -140,10 +140,13 @@ def _show(markets: MarketsReport, report: FillReport) -> None:
         f"{report.rejected:,} rejected."
     )
     screen.print(
-        f"{report.settled_final:,} slots became final, {report.settled_empty:,} proven empty, {report.lost:,} lost. "
+        f"{report.settled_final:,} slots became final, {report.settled_empty:,} proven empty, {report.lost:,} lost; "
+        f"{report.derived:,} more were settled by their minutes. "
         f"Weight spent: {report.weight + markets.weight:,}."
     )
     if report.skipped:
         screen.print("The minute's request weight ran out: run `hl collect` again for the rest.")
+    if report.superseded:
+        screen.print(f"{report.superseded} answers were refused: another run works on the same now, its answers count.")
     for failure in report.failures:
         screen.print(f"not read: {failure}", markup=False)

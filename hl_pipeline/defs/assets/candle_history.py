@@ -106,6 +106,8 @@ def _run(context: dg.AssetExecutionContext, config: CandleWindow, pipeline: Pipe
         run_id=context.run.run_id,
         on_progress=Progress(forecast.asked, context.log.info),
     )
+    if report.superseded:
+        context.log.warning("%d answers were refused: another run works on these months now", report.superseded)
     for failure in report.failures:
         context.log.warning("%s", failure)
     outcome = _outcome(forecast, report)

@@ -98,6 +98,8 @@ def fill_metadata(report: FillReport) -> dict[str, dg.MetadataValue | int | str]
         "rows refused": report.rejected,
         "weight spent": report.weight,
         "slots settled": report.settled_final + report.settled_empty,
+        "slots derived": report.derived,
+        "answers refused, another run took over": report.superseded,
         "slots lost": report.lost,
         "requests put off for lack of weight": report.skipped,
         "failures": dg.MetadataValue.md("\n".join(f"- {line}" for line in report.failures[:SHOWN_FAILURES]) or "none"),
