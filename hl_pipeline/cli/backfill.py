@@ -94,7 +94,8 @@ def backfill(
     """
     settings = Settings.load()
     with open_pipeline(settings, only_looks=dry_run) as pipeline:
-        now_ms = pipeline.clock.now_ms()
+        # the newest slot that is settled; what closes meanwhile is the live edge's affair
+        now_ms = Interval.M1.floor(pipeline.clock.now_ms() - pipeline.policy.proof.settle_ms)
         if not dry_run:
             _learn_markets(pipeline)
         chosen = _chosen(pipeline, coins, intervals, incomplete, start_ms, end_ms, now_ms)

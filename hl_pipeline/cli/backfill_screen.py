@@ -24,6 +24,7 @@ _COLUMNS = [
     ("what can be had", "left"),
 ]  # fmt: skip
 _SHOWN_COINS = 3
+_BARS = "Dagster's partition bars follow with the next run of the job `seal` (nightly, or launch it)."
 _SHOWN_FAILURES = 10
 
 
@@ -54,17 +55,19 @@ def show_refusal(screen: Console, forecast: BackfillForecast, ceiling: Ceiling) 
 
 def show_done(screen: Console, forecast: BackfillForecast, report: FillReport, left: BackfillForecast) -> None:
     """Forecast beside actual, and what is left."""
-    if report.planned:
-        rows = [
-            (m.what, m.forecast, m.actual, "-" if m.off_percent is None else f"{m.off_percent:+.1f} %")
-            for m in compared(forecast.asked, report)
-        ]
-        screen.print()
-        screen.print(table([("", "left"), ("forecast", "right"), ("actual", "right"), ("off", "right")], rows))
-        screen.print(
-            f"\n{report.settled_final:,} slots became final, {report.settled_empty:,} proven empty; "
-            f"{report.inserted:,} candles new, {report.revised:,} revised, {report.rejected:,} refused."
-        )
+    if not report.planned:
+        screen.print(_BARS)
+        return
+    rows = [
+        (m.what, m.forecast, m.actual, "-" if m.off_percent is None else f"{m.off_percent:+.1f} %")
+        for m in compared(forecast.asked, report)
+    ]
+    screen.print()
+    screen.print(table([("", "left"), ("forecast", "right"), ("actual", "right"), ("off", "right")], rows))
+    screen.print(
+        f"\n{report.settled_final:,} slots became final, {report.settled_empty:,} proven empty; "
+        f"{report.inserted:,} candles new, {report.revised:,} revised, {report.rejected:,} refused."
+    )
     for failure in report.failures[:_SHOWN_FAILURES]:
         screen.print(f"not read: {failure}", markup=False)
     if len(report.failures) > _SHOWN_FAILURES:
@@ -77,7 +80,7 @@ def show_done(screen: Console, forecast: BackfillForecast, report: FillReport, l
         )
     else:
         screen.print("Every slot that is due and can be had is settled.")
-    screen.print("Dagster's partition bars follow with the next run of the job `seal` (nightly, or launch it).")
+    screen.print(_BARS)
 
 
 def show_interrupted(left: BackfillForecast) -> None:
@@ -150,7 +153,7 @@ def _rows(months: Sequence[MonthForecast]) -> list[tuple[object, ...]]:
 
 _SAID = {
     Source.HELD: "nothing to ask for: what is due is settled",
-    Source.REACHABLE: "the exchange has them all",
+    Source.REACHABLE: "all can be had",
     Source.PARTLY_GONE: "the exchange has the newer part",
     Source.GONE: "source gone: the exchange has forgotten it",
     Source.BEFORE_LISTING: "before the first candle",
@@ -173,6 +176,8 @@ def _megabytes(forecast: BackfillForecast) -> str:
 
 
 def _time(forecast: BackfillForecast) -> str:
+    if forecast.minutes[-1] < 1:
+        return "under a minute, however much the others ask"
     least, usual, most = map(_minutes, forecast.minutes)
     pace = forecast.pace
     return (

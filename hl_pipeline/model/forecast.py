@@ -141,7 +141,7 @@ def _month(
 ) -> MonthForecast:
     wanted = (due & SpanSet.single(*month)).slots(state.step_ms)
     source = _source(state, month, wanted, now_ms, policy)
-    story = _story(state, source, wanted, now_ms)
+    story = _story(state, source, wanted, month, now_ms)
     if source is Source.HELD and settled.lost and not settled.final + settled.empty:
         source, story = Source.GONE, f"source gone: all its {settled.lost} slots were lost before anybody asked"
     return MonthForecast(state.key, month, source, settled, wanted, story)
@@ -168,12 +168,13 @@ def _had_from(state: SeriesState, now_ms: int) -> int:
     return state.key.interval.oldest_reachable(now_ms) if state.never_answered else state.tracked_from_ms
 
 
-def _story(state: SeriesState, source: Source, wanted: int, now_ms: int) -> str:
+def _story(state: SeriesState, source: Source, wanted: int, month: Span, now_ms: int) -> str:
+    slots = "1 slot" if wanted == 1 else f"{wanted:,} slots"
     match source:
         case Source.REACHABLE:
-            return f"{wanted} slots to ask for; the exchange has them all"
+            return f"{slots} to ask for; all can be had"
         case Source.PARTLY_GONE:
-            return f"{wanted} slots to ask for; those before {_minute(_had_from(state, now_ms))} are gone"
+            return f"{slots} to ask for; those before {_minute(_had_from(state, now_ms))} are gone"
         case Source.GONE:
             oldest = _minute(state.key.interval.oldest_reachable(now_ms))
             kept = f"the exchange keeps the newest {WINDOW_SLOTS:,} candles"
@@ -185,7 +186,10 @@ def _story(state: SeriesState, source: Source, wanted: int, now_ms: int) -> str:
         case Source.NOT_YET:
             return "no slot of it has closed yet"
         case Source.HELD:
-            return "nothing to ask for: what is due is settled"
+            had_from = _had_from(state, now_ms)
+            begins = month.start_ms if state.first_open_ms is None else max(month.start_ms, state.first_open_ms)
+            since = f" since {_minute(had_from)}, what was before is gone" if begins < had_from else ""
+            return f"nothing to ask for: what is due is settled{since}"
 
 
 def _minute(at_ms: int) -> str:

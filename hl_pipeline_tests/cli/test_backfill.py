@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import time
@@ -29,9 +30,18 @@ def test_a_dry_run_says_what_it_would_cost_and_asks_nothing(
     assert result.exit_code == 0
     assert "Requests 1 · weight 2" in result.output
     assert "165 bytes a candle, our usual figure" in result.output
-    assert "under a minute beside live collection" in result.output
+    assert "Time under a minute, however much the others ask" in result.output
     assert "Nothing was asked. Run it without --dry-run to do it." in result.output
     assert exchange.log.entries() == []
+
+
+def test_where_the_weight_is_short_the_time_is_a_range(
+    run: Run, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HL_WEIGHT_PER_MINUTE", "100")
+    shown = run("backfill", "--from", TWENTY_DAYS_AGO, "--dry-run").output
+    assert re.search(r"Time about \d+ min beside live collection \(\d+ of 97 weight a minute\)", shown)
+    assert "if others ask for all they may (4 a minute are always ours)" in shown
 
 
 def test_it_does_what_it_forecast_and_the_next_run_asks_nothing(

@@ -51,7 +51,7 @@ def test_months_beyond_the_exchange_s_memory_are_named_and_cost_nothing() -> Non
     assert sources(made) == [Source.GONE, Source.GONE, Source.GONE, Source.PARTLY_GONE]
     assert [month.wanted for month in made.nothing_to_have] == [0, 0, 0]
     assert made.months[0].story == "source gone: the exchange keeps the newest 5,000 candles, 1m since 2026-11-17 00:41"
-    assert made.months[3].story == "4999 slots to ask for; those before 2026-11-17 00:41 are gone"
+    assert made.months[3].story == "4,999 slots to ask for; those before 2026-11-17 00:41 are gone"
     assert made.calls == 1
     assert made.weight == 104
 
@@ -71,6 +71,15 @@ def test_what_is_settled_is_not_asked_for_again() -> None:
     assert (made.calls, made.weight, made.rows) == (0, 0, 0)
     assert sources(made) == [Source.HELD] * 4
     assert not NOTHING_TO_HAVE & {Source.HELD}
+
+
+def test_a_month_that_was_reachable_only_in_part_says_from_where_on_it_is_settled() -> None:
+    tracked = replace(answered(Interval.H1), tracked_from_ms=at("2026-10-10"))
+    made = forecast_of(tracked)
+    assert made.months[2].story == (
+        "nothing to ask for: what is due is settled since 2026-10-10 00:00, what was before is gone"
+    )
+    assert made.months[3].story == "nothing to ask for: what is due is settled"
 
 
 def test_only_a_hole_is_asked_for() -> None:

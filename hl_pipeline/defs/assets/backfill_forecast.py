@@ -66,11 +66,13 @@ class ForecastChoice(dg.Config):
 def backfill_forecast(config: ForecastChoice, pipeline: dg.ResourceParam[Pipeline]) -> dg.MaterializeResult:
     """What a back-fill would cost: look here **before** you launch one. Asks the exchange nothing.
 
-    1. *Materialize* (shift-click opens the launchpad: markets, intervals, start, end; without them all markets and the
-    last 90 days). 2. Read its metadata: requests, weight, minutes, rows, MB, and whether the exchange still has each
-    month. 3. *next step* says how to go on: select `candles_1h` (or others), *Materialize*, choose the market and the
-    months. Such a run is refused when it would need more than `HL_BACKFILL_MAX_WEIGHT` or `HL_BACKFILL_MAX_MINUTES`.
-    On the command line: `hl backfill --dry-run`.
+    1. *Materialize* it; shift-click opens the launchpad to choose markets, intervals, start and end. Without them it is
+       all markets and the last 90 days.
+    2. Read its metadata: requests, weight, minutes, rows, MB, and whether the exchange still has each month.
+    3. *next step* says how to go on: select `candles_1h` (or others), *Materialize*, choose the market and the months.
+
+    A run is refused when it would need more than `HL_BACKFILL_MAX_WEIGHT` or `HL_BACKFILL_MAX_MINUTES`. On the command
+    line: `hl backfill --dry-run`.
     """
     with said_plainly():
         window = config.window(pipeline.clock.now_ms())

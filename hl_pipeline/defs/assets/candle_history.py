@@ -156,6 +156,13 @@ def _announce(context: dg.AssetExecutionContext, forecast: BackfillForecast, cho
     }
     for key, story in gone.items():
         history.leave_open(context, key, story, is_gap=False)
+    if gone:
+        context.log.warning(
+            "%d of %d chosen months cannot be had, and no run can help. Dagster counts them as failed in the back-fill "
+            "and as missing in the partitions; the others go on",
+            len(gone),
+            len(chosen.keys),
+        )
     return set(gone)
 
 
