@@ -33,30 +33,12 @@ minutes as materialized (
         and month <= %(day_ends)s::date
 ),
 
-slot as materialized (
-    select series_id, step, open_time, is_whole
-    from parent
-    cross join minutes
-    cross join lateral generate_series(first_slot, last_slot, step) as open_time
-    cross join lateral (
-        select minutes.settled @> tstzrange(open_time, open_time + step) as is_whole
-    ) as verdict
-    where open_time >= expected_from
-        and open_time < ended_at
-        and (
-            is_whole
-            or (
-                open_time + step > %(asked_at)s
-                and minutes.settled @> tstzrange(open_time, greatest(open_time, %(settled_until)s))
-            )
-        )
-),
-
-rolled as materialized (
+-- a set of candles a slot, then the verdict: joining them to a list of slots took seconds for thousands of minutes
+aggregated as materialized (
     select
-        slot.series_id,
-        slot.open_time,
-        slot.is_whole,
+        parent.series_id,
+        parent.step,
+        date_bin(parent.step, candle.open_time, timestamptz '1970-01-01 00:00:00+00') as open_time,
         (array_agg(candle.open order by candle.trades = 0, candle.open_time))[1] as open,
         coalesce(max(candle.high) filter (where candle.trades > 0), max(candle.high)) as high,
         coalesce(min(candle.low) filter (where candle.trades > 0), min(candle.low)) as low,
@@ -70,11 +52,30 @@ rolled as materialized (
         and candle.open_time < %(day_ends)s
         and candle.open_time >= parent.first_slot
         and candle.open_time < parent.last_slot + parent.step
-    join slot
-        on slot.series_id = parent.series_id
-        and slot.open_time = date_bin(parent.step, candle.open_time, timestamptz '1970-01-01 00:00:00+00')
-        and (candle.finality = 'f' or not slot.is_whole)
-    group by slot.series_id, slot.open_time, slot.is_whole
+        and (
+            candle.finality = 'f'
+            or date_bin(parent.step, candle.open_time, timestamptz '1970-01-01 00:00:00+00') + parent.step > %(asked_at)s
+        )
+    group by parent.series_id, parent.step, 3
+),
+
+rolled as materialized (
+    select aggregated.*, is_whole
+    from aggregated
+    join parent using (series_id)
+    cross join minutes
+    cross join lateral (
+        select minutes.settled @> tstzrange(open_time, open_time + aggregated.step) as is_whole
+    ) as verdict
+    where open_time >= parent.expected_from
+        and open_time < parent.ended_at
+        and (
+            is_whole
+            or (
+                open_time + aggregated.step > %(asked_at)s
+                and minutes.settled @> tstzrange(open_time, greatest(open_time, %(settled_until)s))
+            )
+        )
 ),
 
 replaced as materialized (
@@ -123,16 +124,22 @@ written as (
         )
 ),
 
-settled as (
-    select
-        slot.series_id,
-        range_agg(tstzrange(slot.open_time, slot.open_time + slot.step)) filter (where rolled.open_time is not null)
-            as final,
-        range_agg(tstzrange(slot.open_time, slot.open_time + slot.step)) filter (where rolled.open_time is null) as empty
-    from slot
-    left join rolled using (series_id, open_time)
-    where slot.is_whole
-    group by slot.series_id
+whole as (
+    select parent.series_id, range_agg(tstzrange(open_time, open_time + step)) as slots
+    from parent
+    cross join minutes
+    cross join lateral generate_series(first_slot, last_slot, step) as open_time
+    where open_time >= expected_from
+        and open_time < ended_at
+        and minutes.settled @> tstzrange(open_time, open_time + step)
+    group by parent.series_id
+),
+
+final as (
+    select series_id, range_agg(tstzrange(open_time, open_time + step)) as slots
+    from rolled
+    where is_whole
+    group by series_id
 ),
 
 known as (
@@ -145,12 +152,13 @@ known as (
 )
 
 select series_id, news.final, news.empty
-from settled
+from whole
+left join final using (series_id)
 left join known using (series_id)
 cross join lateral (
     select
-        coalesce(settled.final, '{}') - coalesce(known.final, '{}') as final,
-        coalesce(settled.empty, '{}') - coalesce(known.empty, '{}') - coalesce(known.final, '{}') as empty
+        coalesce(final.slots, '{}') - coalesce(known.final, '{}') as final,
+        whole.slots - coalesce(final.slots, '{}') - coalesce(known.empty, '{}') - coalesce(known.final, '{}') as empty
 ) as news
 where news.final <> '{}' or news.empty <> '{}'
 order by series_id
