@@ -9,7 +9,7 @@ ends in the same table. A market that fails never holds up the others.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -65,6 +65,7 @@ def refresh_funding(
     pages: int = HISTORY_PAGES,
     until_ms: int | None = None,
     run_id: str | None = None,
+    on_progress: Callable[[FundingReport], None] | None = None,
 ) -> FundingReport:
     """Bring the funding of every tracked perpetual or builder market among ``coins`` up to date.
 
@@ -72,7 +73,7 @@ def refresh_funding(
     ``pages`` pages of older history in the back-fill lane, market by market in
     turn, those furthest behind first. A market whose newest hour is stored is
     not asked for. With ``until_ms`` a market is read no further than the page
-    that reaches it, all in the back-fill lane.
+    that reaches it, all in the back-fill lane. ``on_progress`` is called after each page.
 
     Raises:
         DatabaseUnavailable: what was landed stays; run it again.
@@ -83,7 +84,7 @@ def refresh_funding(
     now_ms = clock.now_ms()
     with database.connection() as connection:
         known = funding.progress(connection, coins)
-    reader = _Reader(source, database, clock, run_id, FundingReport(markets=len(known)), until_ms)
+    reader = _Reader(source, database, clock, run_id, FundingReport(markets=len(known)), until_ms, on_progress)
     due = [market for market in known if _is_due(market, now_ms)]
     reader.run([market for market in due if until_ms is None or _start_of(market) < until_ms], now_ms, pages)
     return reader.report
@@ -117,6 +118,7 @@ class _Reader:
     run_id: str | None
     report: FundingReport
     until_ms: int | None = None
+    on_progress: Callable[[FundingReport], None] | None = None
     _out_of_weight: bool = False
 
     def run(self, due: Sequence[FundingProgress], now_ms: int, pages: int) -> None:
@@ -160,6 +162,8 @@ class _Reader:
                 funding.end(connection, market.market_id, asked_ms)
             fetches.landed(connection, fetch_id, receipt, rows=len(kept), rejected=refused)
         self._count(kept, refused, inserted, receipt)
+        if self.on_progress is not None:
+            self.on_progress(self.report)
         full = len(rates) + len(rejected) >= FUNDING_PAGE_ROWS
         if full and not kept:
             self.report.failures.append(

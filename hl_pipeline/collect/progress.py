@@ -36,6 +36,23 @@ def compared(asked: Forecast, report: FillReport) -> list[Measured]:
     ]
 
 
+class NowAndThen:
+    """Says yes at most every ``every_s`` seconds, the first time one such span after it was made."""
+
+    def __init__(self, every_s: float = EVERY_SECONDS, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._every_s = every_s
+        self._monotonic = monotonic
+        self._last = monotonic()
+
+    def is_due(self) -> bool:
+        """Whether it is time; if so, the next span begins."""
+        now = self._monotonic()
+        if now - self._last < self._every_s:
+            return False
+        self._last = now
+        return True
+
+
 class Progress:
     """Tells ``say`` how a fill stands against its forecast, at most every ``every_s`` seconds.
 
@@ -52,17 +69,14 @@ class Progress:
     ) -> None:
         self._asked = asked
         self._say = say
-        self._every_s = every_s
         self._monotonic = monotonic
-        self._began = self._told = monotonic()
+        self._began = monotonic()
+        self._speaks = NowAndThen(every_s, monotonic)
 
     def __call__(self, report: FillReport) -> None:
         """Note how far the fill is; speak if it is time."""
-        now = self._monotonic()
-        if now - self._told < self._every_s:
-            return
-        self._told = now
-        self._say(self.sentence(report))
+        if self._speaks.is_due():
+            self._say(self.sentence(report))
 
     def sentence(self, report: FillReport) -> str:
         """Requests answered, weight, rows, failures and the time that is left at the pace so far."""

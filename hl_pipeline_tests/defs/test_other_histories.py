@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import dagster as dg
 import pytest
 
 from hl_pipeline.collect.markets import refresh_contexts
+from hl_pipeline.collect.progress import NowAndThen
+from hl_pipeline.defs.assets import funding_history as funding_asset
 from hl_pipeline.defs.assets.funding_history import funding_history
 from hl_pipeline.defs.assets.market_context_history import market_context_history
 from hl_pipeline.defs.launch import run_job
@@ -83,6 +86,16 @@ def test_funding_months_read_to_their_end_are_recorded_and_the_one_before_the_li
     assert january["sealed"] is False
     why = observed(instance, FUNDING)["BTC|2025-09-01"]["why"]
     assert why == "before the first funding rate of BTC, 2025-10-16 00:00"
+
+
+def test_a_long_reading_says_how_far_it_is(
+    funded: Pipeline, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(funding_asset, "NowAndThen", partial(NowAndThen, 0.0))
+    done = run(funding_history, funded, instance, "2025-12-01", "2025-12-01")
+    lines = [entry.user_message for entry in instance.all_logs(done.run_id)]
+    assert any(line.endswith("pages, 45 weight, 500 rates") for line in lines)
+    assert any(line.startswith("4 of at most ") and line.endswith("180 weight, 2000 rates") for line in lines)
 
 
 def test_reading_stops_behind_the_chosen_month_and_goes_on_from_there(

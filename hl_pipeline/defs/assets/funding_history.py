@@ -1,11 +1,12 @@
 """The funding history by market and month: which months were read to their end."""
 
 # no postponed annotations here: Dagster refuses a context whose type is a string
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import dagster as dg
 
 from hl_pipeline.collect.funding import FundingReport, refresh_funding
+from hl_pipeline.collect.progress import NowAndThen
 from hl_pipeline.defs import history
 from hl_pipeline.defs.assets.funding_rates import FUNDING_COLUMNS, funding_metadata
 from hl_pipeline.defs.describe import said_plainly
@@ -56,6 +57,7 @@ def _run(context: dg.AssetExecutionContext, pipeline: Pipeline) -> None:
         pages=pages,
         until_ms=chosen.months[-1].end_ms,
         run_id=context.run.run_id,
+        on_progress=_progress(context, pages),
     )
     for failure in report.failures:
         context.log.warning("%s", failure)
@@ -70,6 +72,19 @@ def _run(context: dg.AssetExecutionContext, pipeline: Pipeline) -> None:
     holes = history.record_months(context, chosen, _found(pipeline, chosen), materialization)
     if holes:
         raise dg.Failure(_told(holes, report), metadata=dict(outcome), allow_retries=False)
+
+
+def _progress(context: dg.AssetExecutionContext, pages: int) -> Callable[[FundingReport], None]:
+    """Tells the run's log now and then how far the reading is."""
+    speaks = NowAndThen()
+
+    def advance(report: FundingReport) -> None:
+        if speaks.is_due():
+            context.log.info(
+                "%d of at most %d pages, %d weight, %d rates", report.landed, pages, report.weight, report.received
+            )
+
+    return advance
 
 
 def _found(pipeline: Pipeline, chosen: Chosen) -> list[FundingMonth]:
