@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from hl_pipeline.model.funding import HOUR_MS, LATEST_MS, FundingMonth
 from hl_pipeline.model.interval import to_datetime
 from hl_pipeline.model.market import FundingProgress, FundingRate
-from hl_pipeline.storage.engine import Connection
+from hl_pipeline.storage.engine import Connection, Database
 from hl_pipeline.storage.sql import query
 
 
@@ -50,6 +51,21 @@ def end(connection: Connection, market_id: int, asked_ms: int) -> None:
 def summary(connection: Connection, coins: Collection[str]) -> list[FundingSummary]:
     """What is stored of each tracked perpetual or builder market among ``coins``, by coin; reads every rate."""
     return [FundingSummary(*row) for row in connection.execute(query("funding_summary"), {"coins": list(coins)})]
+
+
+@contextmanager
+def reading(database: Database, wait: Callable[[], None]) -> Iterator[None]:
+    """The right to read funding history, for one session at a time: two would ask for the same pages.
+
+    ``wait`` is called as long as another has it; it should take a moment. Who dies gives it back.
+    """
+    with database.autocommit() as connection:
+        while connection.execute(query("funding_reading_begin")).fetchone() != (True,):
+            wait()
+        try:
+            yield
+        finally:
+            connection.execute(query("funding_reading_end"))
 
 
 def months(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -19,6 +20,8 @@ from hl_pipeline.model.clock import ManualClock
 from hl_pipeline.model.failure import ExchangeUnavailable
 from hl_pipeline.runtime import Pipeline
 from hl_pipeline.sandbox.catalogue import day
+from hl_pipeline.storage import funding
+from hl_pipeline.storage.engine import Database
 from hl_pipeline_tests.defs.conftest import NOW
 from hl_pipeline_tests.funding_rates import HOUR, FundingExchange, hourly
 
@@ -96,6 +99,28 @@ def test_a_long_reading_says_how_far_it_is(
     lines = [entry.user_message for entry in instance.all_logs(done.run_id)]
     assert any(line.endswith("pages, 45 weight, 500 rates") for line in lines)
     assert any(line.startswith("4 of at most ") and line.endswith("180 weight, 2000 rates") for line in lines)
+
+
+def test_two_runs_over_the_same_markets_do_not_read_side_by_side(database: Database) -> None:
+    waited, over = threading.Event(), threading.Event()
+    order: list[str] = []
+
+    def wait() -> None:
+        waited.set()
+        assert over.wait(30)
+
+    def second() -> None:
+        with funding.reading(database, wait):
+            order.append("second")
+
+    other = threading.Thread(target=second)
+    with funding.reading(database, wait):
+        other.start()
+        assert waited.wait(30)
+        order.append("first")
+    over.set()
+    other.join(30)
+    assert order == ["first", "second"]
 
 
 def test_reading_stops_behind_the_chosen_month_and_goes_on_from_there(

@@ -1,6 +1,7 @@
 """The funding history by market and month: which months were read to their end."""
 
 # no postponed annotations here: Dagster refuses a context whose type is a string
+import time
 from collections.abc import Callable, Iterator
 
 import dagster as dg
@@ -18,6 +19,7 @@ from hl_pipeline.runtime import Pipeline
 from hl_pipeline.storage import funding
 
 NAME = "funding_history"
+_WAIT_SECONDS = 1.0
 DESCRIPTION = """Funding rates, one partition a market and month (`hl.funding_rate`).
 
 A month is **materialized** when it was read to its end (the one under way: to now); `sealed` when it is also over. The
@@ -41,29 +43,31 @@ funding_history = history_asset(
 
 def _run(context: dg.AssetExecutionContext, pipeline: Pipeline) -> None:
     chosen = Chosen(context)
-    pages = _pages(_found(pipeline, chosen))
-    weight = pages * request_weight("fundingHistory", FUNDING_PAGE_ROWS)
-    if weight > pipeline.backfill_ceiling.weight:
-        raise InvalidSetting(
-            f"this needs up to {weight:,} weight ({pages:,} pages), and HL_BACKFILL_MAX_WEIGHT allows "
-            f"{pipeline.backfill_ceiling.weight:,}: choose fewer markets, or raise it; nothing was asked"
+    speaks = NowAndThen()
+
+    def wait() -> None:
+        if speaks.is_due():
+            context.log.info("another run reads funding history; this one goes on when it is done")
+        time.sleep(_WAIT_SECONDS)
+
+    with funding.reading(pipeline.database, wait):
+        pages = _pages_within_ceiling(pipeline, chosen)
+        context.log.info("to ask: at most %d pages of %d rates, %d weight", pages, FUNDING_PAGE_ROWS, _weight(pages))
+        report = refresh_funding(
+            pipeline.source,
+            pipeline.database,
+            pipeline.clock,
+            coins=chosen.coins,
+            pages=pages,
+            until_ms=chosen.months[-1].end_ms,
+            run_id=context.run.run_id,
+            on_progress=_progress(context, pages),
         )
-    context.log.info("to ask: at most %d pages of %d rates, %d weight", pages, FUNDING_PAGE_ROWS, weight)
-    report = refresh_funding(
-        pipeline.source,
-        pipeline.database,
-        pipeline.clock,
-        coins=chosen.coins,
-        pages=pages,
-        until_ms=chosen.months[-1].end_ms,
-        run_id=context.run.run_id,
-        on_progress=_progress(context, pages),
-    )
     for failure in report.failures:
         context.log.warning("%s", failure)
     outcome: history.Metadata = {
         "requests forecast, at most": pages,
-        "weight forecast, at most": weight,
+        "weight forecast, at most": _weight(pages),
         **funding_metadata(report),
     }
     context.log_event(
@@ -72,6 +76,25 @@ def _run(context: dg.AssetExecutionContext, pipeline: Pipeline) -> None:
     holes = history.record_months(context, chosen, _found(pipeline, chosen), materialization)
     if holes:
         raise dg.Failure(_told(holes, report), metadata=dict(outcome), allow_retries=False)
+
+
+def _weight(pages: int) -> int:
+    return pages * request_weight("fundingHistory", FUNDING_PAGE_ROWS)
+
+
+def _pages_within_ceiling(pipeline: Pipeline, chosen: Chosen) -> int:
+    """The most pages the run can need.
+
+    Raises:
+        InvalidSetting: they weigh more than one back-fill may; nothing was asked.
+    """
+    pages, ceiling = _pages(_found(pipeline, chosen)), pipeline.backfill_ceiling.weight
+    if _weight(pages) > ceiling:
+        raise InvalidSetting(
+            f"this needs up to {_weight(pages):,} weight ({pages:,} pages), and HL_BACKFILL_MAX_WEIGHT allows "
+            f"{ceiling:,}: choose fewer markets, or raise it; nothing was asked"
+        )
+    return pages
 
 
 def _progress(context: dg.AssetExecutionContext, pages: int) -> Callable[[FundingReport], None]:
