@@ -47,7 +47,10 @@ def final_candles(connection: Connection, coin: str, interval: Interval) -> list
 
 
 class StoredTotals(NamedTuple):
-    """How many candles are stored, how many of them final, in how many series; and how many revisions."""
+    """How many candles are final, in how many series, by the ledger; and how many revisions.
+
+    ``candles``, the others among them, is the planner's figure, and never below ``final``.
+    """
 
     candles: int
     final: int
@@ -56,7 +59,7 @@ class StoredTotals(NamedTuple):
 
 
 def stored_totals(connection: Connection) -> StoredTotals:
-    """Counts every stored row: a full scan, meant for once an hour."""
+    """What is stored, without reading it: the ledger has it counted."""
     row = connection.execute(query("stored_totals")).fetchone()
     assert row is not None  # noqa: S101  # aggregates give one row
     return StoredTotals(*row)

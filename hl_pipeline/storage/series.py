@@ -120,9 +120,13 @@ def reopen_relisted(connection: Connection) -> int:
     return connection.execute(query("series_reopen_relisted")).rowcount
 
 
-def violations(connection: Connection) -> list[tuple[int, str, str]]:
-    """Where the ledger contradicts the candles or itself: (series, rule, slots). Empty when it holds."""
-    return [(row[0], row[1], row[2]) for row in connection.execute(query("ledger_violations"))]
+def violations(connection: Connection, since_ms: int | None = None) -> list[tuple[int, str, str]]:
+    """Where the ledger contradicts the candles or itself: (series, rule, slots). Empty when it holds.
+
+    ``since_ms`` judges the slots from its UTC day on; without it every stored candle is read.
+    """
+    rows = connection.execute(query("ledger_violations"), {"since": _optional(since_ms)})
+    return [(row[0], row[1], row[2]) for row in rows]
 
 
 def multirange(slots: SpanSet) -> Multirange[datetime]:

@@ -95,7 +95,7 @@ def test_the_ledger_check_finds_a_row_that_somebody_removed(
     run_job("collect", pipeline=pipeline, instance=instance)
     if tamper:
         with pipeline.database.connection() as connection:
-            connection.execute(b"delete from hl.candle where open_time = '2026-01-05 00:00:00+00' and finality = 'f'")
+            connection.execute(b"delete from hl.candle where open_time = '2026-01-08 00:00:00+00' and finality = 'f'")
     outcome = run_job("contracts", pipeline=pipeline, instance=instance)
     assert outcome.success, outcome.failure
     ledger = next(check for check in outcome.checks if check.name == "data_contracts/ledger_holds")

@@ -10,11 +10,17 @@ select
     candle.close,
     candle.volume,
     candle.trades
-from hl.candle
-join hl.series using (series_id)
+from hl.series
 join hl.market using (market_id)
-where
-    market.tracked
-    and candle.open_time >= %(now)s::timestamptz - greatest(interval '1 day', 60 * series.step)
-    and candle.open_time > %(now)s::timestamptz - interval '61 days'
+-- series by series, by the key's index: joined as a whole, the planner reads months to find a day
+cross join lateral (
+    select open_time, open, high, low, close, volume, trades
+    from hl.candle
+    where
+        series_id = series.series_id
+        and open_time >= %(now)s::timestamptz - greatest(interval '1 day', 60 * series.step)
+        and open_time > %(now)s::timestamptz - interval '61 days'
+    offset 0
+) as candle
+where market.tracked
 order by market.coin, series.step, candle.open_time

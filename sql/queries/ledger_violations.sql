@@ -1,7 +1,12 @@
 -- Where does the ledger contradict the candles, the gaps or itself? No row means that it holds.
 -- Every slot of [expected start, known until) must be exactly one of final, empty, lost or part of a gap, and the
--- final slots must be those with a final candle row.
-with series_span as (
+-- final slots must be those with a final candle row. Judged from the UTC day of %(since)s on; null: everything, which
+-- reads every candle.
+with judged as (
+    select tstzmultirange(tstzrange(date_bin('1 day', %(since)s, timestamptz '1970-01-01 00:00:00+00'), null)) as span
+),
+
+series_span as (
     select
         series_id,
         step,
@@ -16,6 +21,7 @@ with series_span as (
 ledger as (
     select series_id, range_agg(final) as final, range_agg(empty) as empty, range_agg(lost) as lost
     from hl.coverage
+    where month >= coalesce(date_trunc('month', %(since)s::timestamptz)::date, '-infinity')
     group by series_id
 ),
 
@@ -25,12 +31,34 @@ gaps as (
     group by series_id
 ),
 
+-- Runs of neighbouring candles first: a range for each candle would take all memory.
+run as (
+    select series_id, tstzrange(min(open_time), max(open_time) + step) as slots
+    from (
+        select
+            series_id,
+            series.step,
+            candle.open_time,
+            candle.open_time
+            - row_number() over (partition by series_id order by candle.open_time) * series.step as island
+        from (
+            select series_id, open_time
+            from hl.candle
+            where finality = 'f'
+                and open_time
+                >= coalesce(date_bin('1 day', %(since)s, timestamptz '1970-01-01 00:00:00+00'), '-infinity')
+            -- read as they lie and sorted then; by the key's index each page would be read hundreds of times
+            offset 0
+        ) as candle
+        join hl.series using (series_id)
+    ) as numbered
+    group by series_id, step, island
+),
+
 rows as (
-    select candle.series_id, range_agg(tstzrange(candle.open_time, candle.open_time + series.step)) as final
-    from hl.candle
-    join hl.series using (series_id)
-    where candle.finality = 'f'
-    group by candle.series_id
+    select series_id, range_agg(slots) as final
+    from run
+    group by series_id
 ),
 
 facts as (
@@ -48,8 +76,9 @@ facts as (
     left join rows using (series_id)
 )
 
-select facts.series_id, broken.rule, broken.slots::text
+select facts.series_id, broken.rule, (broken.slots * judged.span)::text
 from facts
+cross join judged
 cross join lateral (
     values
         ('final in the ledger, but no final candle row', facts.final - facts.rows),
@@ -60,5 +89,5 @@ cross join lateral (
         ('expected, but neither settled nor a gap', facts.expected - facts.final - facts.empty - facts.lost - facts.gaps),
         ('a gap outside what is expected', facts.gaps - facts.expected)
 ) as broken (rule, slots)
-where broken.slots <> '{}'
+where broken.slots && judged.span
 order by facts.series_id, broken.rule

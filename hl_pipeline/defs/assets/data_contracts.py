@@ -10,9 +10,9 @@ from hl_pipeline.runtime import Pipeline
 from hl_pipeline.storage import overview
 
 TOTALS = {
-    "candles": ("bigint", "stored candles of all series, the open ones among them"),
-    "final candles": ("bigint", "those that count as settled"),
-    "series": ("bigint", "series (market x interval) with a candle"),
+    "candles": ("bigint", "stored candles of all series, about: the planner's figure"),
+    "final candles": ("bigint", "those that the ledger calls final"),
+    "series": ("bigint", "series (market x interval) with a final candle"),
     "revisions": ("bigint", "values that a later answer replaced"),
 }
 
@@ -28,8 +28,8 @@ TOTALS = {
 def data_contracts(pipeline: dg.ResourceParam[Pipeline]) -> dg.MaterializeResult:
     """Whether everything stored keeps its contract, hour by hour: the verdicts are this asset's *Checks*.
 
-    `ledger_holds` compares the coverage ledger with every candle; `reconciles_5m` to `reconciles_1d` hold the
-    venue's larger candles against their minutes; `candles_contract` and `metrics_contract` are
+    `ledger_holds` compares the coverage ledger with the candles of the last days; `reconciles_5m` to `reconciles_1d`
+    hold the venue's larger candles against their minutes; `candles_contract` and `metrics_contract` are
     Great Expectations suites. They stand here and not on the tables they judge, because those are written each
     minute and Dagster shows a check as not evaluated once its asset is newer. When one fails, its description says
     what to do.
