@@ -147,7 +147,7 @@ STORIES = (
     FaultStory("bad rows", "rows break one of six hard rules", "rows", "validity",
                (1, 2, 3, 4, 6, 8, 14, 30, 80, 250), _bad_rows),
     FaultStory("lying parents", "5m candles show half of what was traded", "5m candles", "agreement",
-               (1, 2, 3, 4, 6, 8, 11, 15, 22, 60),
+               (1, 3, 6, 11, 18, 26, 36, 50, 70, 110),
                lambda day, size: [day.fault(FaultKind.REVISED, day.some_read_first(size, Interval.M5), Interval.M5)],
                spoilt=Interval.M5),
     FaultStory("halved", "1m candles show half of what was traded", "minutes", "agreement", _SCATTERED,

@@ -125,7 +125,8 @@ def _agreement(i: SeriesInputs) -> _Found:
             f"{i.derived_suspect or 0.0:.0f} of {derived} derived from 1m must be expected wrong"
         )
         parts.append((ramp(share, 0.0, 0.30), why))
-    if i.above_compared:
+    if i.above_compared and not i.parents_compared:
+        # from above only groups can be accused, so this counts where no smaller candle accuses one by one
         numbers["above_share"] = share = i.above_differing / i.above_compared
         why = f"{i.above_differing} of {i.above_compared} larger candles are not the aggregate of these"
         parts.append((ramp(share, 0.0, 0.30), why))

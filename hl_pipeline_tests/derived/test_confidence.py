@@ -109,9 +109,11 @@ def test_what_follows_from_a_fault_is_not_blamed_for_it() -> None:
 
 
 def test_a_series_whose_candles_do_not_add_up_to_the_venues_larger_ones_is_not_trusted() -> None:
-    found = score(replace(CLEAN, above_compared=100, above_differing=30))
+    accused = replace(CLEAN, above_compared=100, above_differing=30)
+    found = score(replace(accused, parents_compared=0))
     assert found.components["agreement"].score == 0
     assert found.weakest == "agreement"
+    assert score(accused).components["agreement"].score == 1, "its own minutes acquit it, candle by candle"
 
 
 def test_derived_candles_are_as_doubtful_as_what_they_were_made_of() -> None:
