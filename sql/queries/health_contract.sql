@@ -1,6 +1,6 @@
 -- How many candles of the last two days are stored, and how many break what no constraint states:
 -- on the interval's grid, volume where there were trades, and none final before it closed?
--- Asked series by series, so that the key's index is used and a month of candles is not read each minute.
+-- Found by their time (hl.candle_open_time), so that a month of candles is not read each minute.
 select count(*) as candles, count(*) filter (where recent.broken) as broken
 from hl.series
 cross join lateral (
