@@ -33,6 +33,8 @@ def test_help_names_every_command_and_imports_none(run: Run) -> None:
         "up",
         "status",
         "gaps",
+        "dlq",
+        "confidence",
         "collect",
         "backfill",
         "verify",
@@ -49,7 +51,24 @@ def test_help_names_every_command_and_imports_none(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["demo", "up", "status", "gaps", "collect", "backfill", "verify", "health", "migrate", "db", "config", "env", "sandbox"]
+    "name",
+    [
+        "demo",
+        "up",
+        "status",
+        "gaps",
+        "dlq",
+        "confidence",
+        "collect",
+        "backfill",
+        "verify",
+        "health",
+        "migrate",
+        "db",
+        "config",
+        "env",
+        "sandbox",
+    ],
 )
 def test_every_command_explains_itself(run: Run, name: str) -> None:
     result = run(name, "--help")
