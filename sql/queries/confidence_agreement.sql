@@ -30,39 +30,37 @@ pair as (
     left join rung as below on below.market_id = parent.market_id and below.level = parent.level - 2
 ),
 
-rolled as (
-    select
-        pair.series_id,
-        date_bin(pair.step, candle.open_time, timestamptz '1970-01-01 00:00:00+00') as open_time,
-        count(*) as children,
-        max(candle.open) filter (
-            where candle.open_time = date_bin(pair.step, candle.open_time, timestamptz '1970-01-01 00:00:00+00')
-            and candle.trades > 0
-        ) as open,
-        max(candle.high) filter (where candle.trades > 0) as high,
-        min(candle.low) filter (where candle.trades > 0) as low,
-        max(candle.close) filter (
-            where candle.open_time + pair.child_step
-            = date_bin(pair.step, candle.open_time, timestamptz '1970-01-01 00:00:00+00') + pair.step
-            and candle.trades > 0
-        ) as close,
-        sum(candle.volume) as volume,
-        sum(candle.trades) as trades
+-- Series by series, by the key's index: joined as a whole, the planner reads a month to find a day.
+rolled as materialized (
+    select pair.series_id, made.*
     from pair
-    -- series by series, by the key's index: joined as a whole, the planner reads a month to find a day
     cross join lateral (
-        select open_time, open, high, low, close, volume, trades
+        select
+            date_bin(pair.step, candle.open_time, timestamptz '1970-01-01 00:00:00+00') as open_time,
+            count(*) as children,
+            max(candle.open) filter (
+                where candle.open_time = date_bin(pair.step, candle.open_time, timestamptz '1970-01-01 00:00:00+00')
+                and candle.trades > 0
+            ) as open,
+            max(candle.high) filter (where candle.trades > 0) as high,
+            min(candle.low) filter (where candle.trades > 0) as low,
+            max(candle.close) filter (
+                where candle.open_time + pair.child_step
+                = date_bin(pair.step, candle.open_time, timestamptz '1970-01-01 00:00:00+00') + pair.step
+                and candle.trades > 0
+            ) as close,
+            sum(candle.volume) as volume,
+            sum(candle.trades) as trades
         from hl.candle
         where
-            series_id = pair.child_id
-            and open_time >= pair.starts
-            and finality = 'f'
-            and source in ('r', 'd', 'a')
-            and open_time >= %(now)s::timestamptz - interval '31 days'
-            and open_time < %(now)s::timestamptz
-        offset 0
-    ) as candle
-    group by pair.series_id, 2
+            candle.series_id = pair.child_id
+            and candle.open_time >= pair.starts
+            and candle.finality = 'f'
+            and candle.source in ('r', 'd', 'a')
+            and candle.open_time >= %(now)s::timestamptz - interval '31 days'
+            and candle.open_time < %(now)s::timestamptz
+        group by 1
+    ) as made
 ),
 
 empty as (
@@ -73,11 +71,29 @@ empty as (
     group by coverage.series_id
 ),
 
+-- Materialized as the aggregates are: read anew for each series, those would be made anew.
+read as materialized (
+    select pair.*, candle.open_time, candle.open, candle.high, candle.low, candle.close, candle.volume, candle.trades
+    from pair
+    cross join lateral (
+        select open_time, open, high, low, close, volume, trades
+        from hl.candle
+        where
+            series_id = pair.series_id
+            and open_time >= pair.starts
+            and finality = 'f'
+            and source = 'r'
+            and open_time >= %(now)s::timestamptz - interval '31 days'
+            and open_time < %(now)s::timestamptz
+        offset 0
+    ) as candle
+),
+
 judged as (
     select
-        pair.*,
-        parent.open_time,
-        coalesce(rolled.children, 0) = extract(epoch from pair.step) / extract(epoch from pair.child_step) as has_all_rows,
+        parent.*,
+        coalesce(rolled.children, 0) = extract(epoch from parent.step) / extract(epoch from parent.child_step)
+            as has_all_rows,
         (
             parent.open <> rolled.open
             or parent.high <> rolled.high
@@ -90,7 +106,7 @@ judged as (
         exists (
             select
             from hl.candle_revision as derived
-            join hl.fetch as answer on answer.fetch_id = derived.replaced_by and answer.interval = pair.interval
+            join hl.fetch as answer on answer.fetch_id = derived.replaced_by and answer.interval = parent.interval
             where
                 derived.series_id = parent.series_id
                 and derived.open_time = parent.open_time
@@ -101,27 +117,15 @@ judged as (
                     or abs(derived.volume - parent.volume) > 1e-9 * greatest(derived.volume, parent.volume)
                 )
         ) as was_derived_wrong
-    from pair
-    cross join lateral (
-        select series_id, open_time, open, high, low, close, volume, trades
-        from hl.candle
-        where
-            series_id = pair.series_id
-            and open_time >= pair.starts
-            and finality = 'f'
-            and source = 'r'
-            and open_time >= %(now)s::timestamptz - interval '31 days'
-            and open_time < %(now)s::timestamptz
-        offset 0
-    ) as parent
+    from read as parent
     left join rolled on rolled.series_id = parent.series_id and rolled.open_time = parent.open_time
-    left join empty on empty.child_id = pair.child_id
+    left join empty on empty.child_id = parent.child_id
     where
-        extract(epoch from pair.step) / extract(epoch from pair.child_step) = coalesce(rolled.children, 0)
+        extract(epoch from parent.step) / extract(epoch from parent.child_step) = coalesce(rolled.children, 0)
         + case
-            when rolled.children = extract(epoch from pair.step) / extract(epoch from pair.child_step) then 0
+            when rolled.children = extract(epoch from parent.step) / extract(epoch from parent.child_step) then 0
             else hl.slots_in(
-                empty.slots * tstzmultirange(tstzrange(parent.open_time, parent.open_time + pair.step)), pair.child_step
+                empty.slots * tstzmultirange(tstzrange(parent.open_time, parent.open_time + parent.step)), parent.child_step
             )
         end
 ),
