@@ -25,14 +25,38 @@ with series_due as (
     where market.tracked
 ),
 
+-- A month that is due as a whole was counted when it was entered; only the first and the last are taken apart.
 ledger as (
     select
         series_due.series_id,
-        coalesce(sum(hl.slots_in(coverage.final * series_due.due, series_due.step)), 0) as final,
-        coalesce(sum(hl.slots_in(coverage.empty * series_due.due, series_due.step)), 0) as empty,
-        coalesce(sum(hl.slots_in(coverage.lost * series_due.due, series_due.step)), 0) as lost
+        coalesce(sum(counted.final), 0) as final,
+        coalesce(sum(counted.empty), 0) as empty,
+        coalesce(sum(counted.lost), 0) as lost
     from series_due
     left join hl.coverage using (series_id)
+    cross join lateral (
+        select
+            series_due.due @> tstzrange(
+                coverage.month::timestamp at time zone 'UTC',
+                (coverage.month + interval '1 month') at time zone 'UTC'
+            ) as whole,
+            extract(epoch from series_due.step)::bigint as seconds
+    ) as month
+    cross join lateral (
+        select
+            case
+                when month.whole then coverage.final_seconds / month.seconds
+                else hl.slots_in(coverage.final * series_due.due, series_due.step)
+            end as final,
+            case
+                when month.whole then coverage.empty_seconds / month.seconds
+                else hl.slots_in(coverage.empty * series_due.due, series_due.step)
+            end as empty,
+            case
+                when month.whole then coverage.lost_seconds / month.seconds
+                else hl.slots_in(coverage.lost * series_due.due, series_due.step)
+            end as lost
+    ) as counted
     group by series_due.series_id
 ),
 

@@ -14,7 +14,10 @@ select
         else hl.epoch_ms(market.delisted_seen)
     end as delisted_since_ms,
     series.emits_quiet_rows,
-    exists (select from hl.coverage where coverage.series_id = series.series_id and coverage.final <> '{}') as has_history,
+    -- one month that says so is enough; exists would be answered by reading every month of every series
+    coalesce(
+        (select true from hl.coverage where coverage.series_id = series.series_id and coverage.final <> '{}' limit 1), false
+    ) as has_history,
     series.interval <> '1m' and exists (
         select from hl.series as base where base.market_id = series.market_id and base.interval = '1m'
     ) as is_derived,
