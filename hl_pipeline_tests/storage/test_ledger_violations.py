@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from hl_pipeline.model.interval import Interval, to_datetime
-from hl_pipeline.storage import overview, series
+from hl_pipeline.storage import coverage, overview, series
 from hl_pipeline.storage.engine import Connection, Database
 from hl_pipeline_tests.stored_world import NOW_MS as SHORTLY_AFTER_MS
 from hl_pipeline_tests.stored_world import fill as fill_until
@@ -73,3 +73,17 @@ def test_the_totals_are_those_of_the_rows(database: Database) -> None:
         totals = overview.stored_totals(connection)
     assert (totals.final, totals.series) == tuple(row)
     assert totals.candles >= totals.final > 0
+
+
+def test_a_whole_month_counts_as_much_as_its_rows(database: Database) -> None:
+    """The world begins in January and ends in March: February is counted as it was entered, the others taken apart."""
+    with database.connection() as connection:
+        fill(connection, ["BTC"])
+        stored = dict(
+            connection.execute(
+                b"select interval, count(*) from hl.candles where finality = 'final' group by interval"
+            ).fetchall()
+        )
+        found = coverage.by_interval(connection, NOW_MS + 10_000, 10_000)
+    assert {row.interval: row.final for row in found} == stored
+    assert all(row.gap == 0 for row in found)
