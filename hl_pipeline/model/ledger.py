@@ -80,11 +80,16 @@ class Reread:
 
 @dataclass(frozen=True, slots=True)
 class ProofPolicy:
-    """When a read is trusted (design section 6). All in milliseconds of market time."""
+    """When a read is trusted (design section 6). All in milliseconds of market time.
+
+    ``late_rows_ms``: so long the exchange may take to publish a quiet minute; a 5m to 1d slot behind a newer candle
+    waits as long for its minutes.
+    """
 
     settle_ms: int = 10_000
     empty_apart_ms: int = 30 * MINUTE_MS
     empty_age_ms: int = 120 * MINUTE_MS
+    late_rows_ms: int = 30 * MINUTE_MS
     absent_retry_ms: int = 5 * MINUTE_MS
     absent_retry_old_ms: int = 30 * MINUTE_MS
     failed_retry_ms: int = MINUTE_MS

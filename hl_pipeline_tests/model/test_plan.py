@@ -139,3 +139,31 @@ def test_packing_covers_every_wanted_slot_and_never_costs_more_than_asking_one_b
     assert not slots - SpanSet.of(packed)
     apart = sum(request_weight("candleSnapshot", span.length_ms // MINUTE) for span in slots)
     assert sum(request_weight("candleSnapshot", span.length_ms // MINUTE) for span in packed) <= apart
+
+
+def derived(*unsettled: Span, until: int) -> SeriesState:
+    """A 5m series whose slots are settled up to ``until``, but for these, whose minutes are late."""
+    key = SeriesKey("BTC", Interval.M5)
+    gaps = tuple(Gap(span, GapReason.UNASKED, 0) for span in unsettled)
+    start = Interval.M5.oldest_reachable(NOW)
+    return SeriesState(1, key, start, until, has_history=True, is_derived=True, reread_ms=(NOW,), gaps=gaps)
+
+
+def five_minutes(back: int) -> Span:
+    """The 5m slot that closed ``back`` slots before the newest closed one."""
+    end = Interval.M5.floor(NOW - POLICY.settle_ms) - back * 5 * MINUTE
+    return Span(end - 5 * MINUTE, end)
+
+
+def test_the_newest_derived_slot_is_asked_for_when_patience_is_over() -> None:
+    state = derived(until=five_minutes(1).start_ms)
+    assert plan([state], NOW, POLICY, patience_ms=10 * MINUTE) == []
+    (planned,) = plan([state], NOW, POLICY, patience_ms=5 * MINUTE)
+    assert planned.wanted == 1
+
+
+def test_a_derived_slot_behind_a_newer_candle_waits_for_a_late_minute() -> None:
+    newest = five_minutes(0).end_ms
+    assert plan([derived(five_minutes(2), until=newest)], NOW, POLICY, patience_ms=5 * MINUTE) == []
+    (planned,) = plan([derived(five_minutes(6), until=newest)], NOW, POLICY, patience_ms=5 * MINUTE)
+    assert planned.wanted == 1
