@@ -18,7 +18,7 @@ help:
 	@echo "make test    the whole test suite, with coverage"
 	@echo "make lint    ruff and mypy"
 	@echo "make bench   measure the core beside a bare loop"
-	@echo "make bench-scale   time the database's part at up to 200 markets and 12 months (an hour, 20 GB; ARGS='--markets 6,20 --months 1,2')"
+	@echo "make bench-scale   time the database's part at up to 200 markets and 12 months (hours, 20 GB; ARGS='--markets 6,20 --months 1,2')"
 	@echo "make validate-confidence  inject twelve kinds of fault and hold the confidence scores against the truth (some minutes)"
 	@echo "make lock    resolve the lock files again (needs uv)"
 	@echo "make clean   remove the virtual environment and caches; .hl, where the data is, stays"
