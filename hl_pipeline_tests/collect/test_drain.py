@@ -207,7 +207,8 @@ def test_forty_minutes_of_502_from_a_real_server_are_named_and_healed(database: 
 
 def test_drained_minutes_give_the_larger_candles_too(database: Database) -> None:
     clock = ManualClock(NOON + 20_000)
-    exchange = Ladder(clock, markets=[market("BTC")])
+    # a short past: a day candle of the fake is the sum of its minutes, made anew each time
+    exchange = Ladder(clock, markets=[market("BTC")], history_start_ms=NOON - 48 * HOUR)
     refresh_markets(exchange, database, clock, coins=["BTC"], intervals=list(Interval))
     fill(exchange, database, clock, POLICY, only=live_slots)
     clock.advance(60 * HOUR)
