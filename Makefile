@@ -30,7 +30,8 @@ up: $(VENV)/.runtime
 	@$(if $(PORT),HL_UI_PORT=$(PORT)) $(BIN)/hl up
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+	# a worker a core, each with a Postgres of its own; a file stays with one worker, for its fixtures are dear
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --cov --cov-report=term $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
