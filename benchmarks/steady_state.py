@@ -38,7 +38,8 @@ from hl_pipeline.storage.series import violations
 DAY_MS = 1440 * MINUTE_MS
 NOON = 1_785_067_200_000  # 2026-07-26T12:00:00Z
 NAIVE = 288 * len(Interval) * request_weight("candleSnapshot", 100)
-#: So many ticks bring the first day home, and the minutes that passed meanwhile: many markets take minutes of the budget.
+#: So many ticks bring the first day home, and the minutes that passed meanwhile; waiting until nothing is due would not
+#: end with many markets, whose tick takes minutes.
 FIRST_TICKS = 4
 #: 288 reads of 24: what a market-day may cost at a five-minute period.
 MOST_A_MARKET_DAY = 6_912
