@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection
-from dataclasses import fields
 
 from hl_pipeline.collect.fill import CandleSource, FillPolicy, FillReport, Progress, fill
 from hl_pipeline.model.answer import CandleAnswer, CandleRequest
@@ -108,10 +107,7 @@ class _Once:
 
 def joined(before: FillReport, now: FillReport) -> FillReport:
     """One report over two rounds: what the second left undone is what is left."""
-    total = FillReport()
-    for field in fields(FillReport):
-        one, two = getattr(before, field.name), getattr(now, field.name)
-        setattr(total, field.name, one | two if isinstance(one, set) else one + two)
+    total = before + now
     total.planned = before.landed + len(before.failures) + now.planned
     total.skipped = now.skipped
     return total

@@ -8,7 +8,7 @@ it that one runs.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 from hl_pipeline.collect.fill import CandleSource, FillPolicy, FillReport, Progress, fill
 from hl_pipeline.model.budget import Lane
@@ -96,7 +96,7 @@ def drain(
             run_id=run_id,
             on_progress=on_progress,
         )
-        found = _together(found, report)
+        found += report
     return found
 
 
@@ -113,15 +113,3 @@ def _share_of(
         return chosen
 
     return choose
-
-
-def _together(one: FillReport, other: FillReport) -> FillReport:
-    """Both reports as one; every field of a report can be added."""
-    return FillReport(
-        **{
-            field.name: getattr(one, field.name) | getattr(other, field.name)
-            if isinstance(getattr(one, field.name), set)
-            else getattr(one, field.name) + getattr(other, field.name)
-            for field in fields(FillReport)
-        }
-    )

@@ -13,7 +13,7 @@ import secrets
 import threading
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Protocol
 
 from hl_pipeline.collect.land import Landing, land_answer, land_expiry, land_failure, needs_expiry, resolve_losses
@@ -93,6 +93,14 @@ class FillReport:
         self.settled_final += landing.change.final.slots(step)
         self.settled_empty += landing.change.empty.slots(step)
         self.derived += landing.derived
+
+    def __add__(self, other: FillReport) -> FillReport:
+        """Both as one: counts and failures added, coins joined."""
+        summed = FillReport()
+        for part in fields(FillReport):
+            one, two = getattr(self, part.name), getattr(other, part.name)
+            setattr(summed, part.name, one | two if isinstance(one, set) else one + two)
+        return summed
 
 
 Progress = Callable[[FillReport], None]
