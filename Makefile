@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # the locks name every package, so pip need not resolve: --no-deps (older pips refuse extras under --require-hashes)
 # uv is only for `make lock`; installing needs no more than pip
+# pip itself would only say that it found no version
+NO_PACKAGES := { echo "The packages could not be installed; pip says why above. This is the one step that needs a network (or a package index of yours that pip knows): once there is one, the same command goes on."; exit 1; }
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra build
 
 .DEFAULT_GOAL := help
@@ -64,12 +66,12 @@ $(VENV)/.python:
 
 $(VENV)/.runtime: requirements.lock pyproject.toml | $(VENV)/.python
 	@echo "Installing packages from requirements.lock, every hash checked (about a minute) ..."
-	@$(PIP_INSTALL) --no-deps --require-hashes -r requirements.lock
+	@$(PIP_INSTALL) --no-deps --require-hashes -r requirements.lock || $(NO_PACKAGES)
 	@$(PIP_INSTALL) --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.lock requirements.lock pyproject.toml | $(VENV)/.python
 	@echo "Installing packages from requirements-dev.lock, every hash checked (a minute or two) ..."
-	@$(PIP_INSTALL) --no-deps --require-hashes -r requirements-dev.lock
+	@$(PIP_INSTALL) --no-deps --require-hashes -r requirements-dev.lock || $(NO_PACKAGES)
 	@$(PIP_INSTALL) --no-deps --no-build-isolation -e .
 	@touch $(VENV)/.runtime $@
