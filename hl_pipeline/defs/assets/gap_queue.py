@@ -84,6 +84,8 @@ def gap_queue(
     the market with the larger volume. A run asks for what is due, in the `gap` lane; what is under 12 h from its
     deadline in the `urgent_gap` lane, which outranks the live edge. When the queue stays long, read *reasons* and
     *failures*; `hl gaps` lists every gap. Past its deadline a slot is lost, with an alert.
+
+    *Never materialized* is well: the sensor `drain_open_gaps` starts a run only when something older is due.
     """
     with said_plainly():
         report = _ask(pipeline, config, context.run.run_id)

@@ -27,7 +27,7 @@ CANDLE_COLUMNS = {
     "high": ("numeric", "quote currency, exact as sent"),
     "low": ("numeric", "quote currency, exact as sent"),
     "close": ("numeric", "quote currency, exact as sent"),
-    "volume": ("numeric", "coins traded, exact as sent"),
+    "volume": ("numeric", "coins traded, exact as sent; of a derived candle the exact sum of its minutes"),
     "trades": ("integer", "trades in the slot; 0 is a quiet slot"),
     "finality": ("text", "open (still forming), provisional (read too early to be trusted) or final"),
     "source": ("text", "rest, stream, archive or derived"),
@@ -49,7 +49,10 @@ DAY_MS = 86_400_000
     metadata={"dagster/column_schema": columns(CANDLE_COLUMNS), "dagster/table_name": "hl.candles"},
 )
 def live_candles(context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[Pipeline]) -> dg.MaterializeResult:
-    """Newest candles of every tracked market at all six intervals, straight from the exchange (`hl.candles`).
+    """Newest candles of every tracked market at all six intervals (`hl.candles`).
+
+    1m is read from the exchange; 5m to 1d are made from complete 1m candles (*source* derived) and replaced by the
+    exchange's own once a day; `reconciles_5m` to `reconciles_1d` of `data_contracts` hold one against the other.
 
     One tick asks for what the ledger says is due of the live edge of each series, four hours of 1m (of a new one all
     there is), and proves what came; older gaps are `gap_queue`'s work. Fresh: the newest closed 1m candle is
