@@ -12,11 +12,12 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from hl_pipeline.model.candle import SeriesKey
+from hl_pipeline.model.confirm import STREAM_PATIENCE_MS, confirm_at, phase
 from hl_pipeline.model.interval import MINUTE_MS
 from hl_pipeline.model.span import Span, SpanSet
 
-#: A multiplier that spreads consecutive numbers evenly over any range (Knuth, multiplicative hashing).
-_GOLDEN = 2_654_435_761
+#: How far behind the live edge a gap counts as part of it, in slots.
+_EDGE_SLOTS = 240
 
 
 class GapReason(StrEnum):
@@ -74,8 +75,8 @@ class Reread:
         Each series has periods of its own, spread by its id: read at one
         instant, all of them together would take minutes of the weight budget.
         """
-        phase = series_id * _GOLDEN % self.every_ms
-        return last_ms == 0 or (now_ms + phase) // self.every_ms > (last_ms + phase) // self.every_ms
+        shift = phase(series_id, self.every_ms)
+        return last_ms == 0 or (now_ms + shift) // self.every_ms > (last_ms + shift) // self.every_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ class ProofPolicy:
     """When a read is trusted (design section 6). All in milliseconds of market time.
 
     ``late_rows_ms``: so long the exchange may take to publish a quiet minute; a 5m to 1d slot behind a newer candle
-    waits as long for its minutes.
+    waits as long for its minutes. ``confirm_ms``: what the stream watches is read by REST once in so long.
     """
 
     settle_ms: int = 10_000
@@ -100,9 +101,20 @@ class ProofPolicy:
         Reread(age_ms=1440 * MINUTE_MS, every_ms=720 * MINUTE_MS),
     )
     reconciliations: tuple[Reread, ...] = (Reread(age_ms=180 * MINUTE_MS, every_ms=1440 * MINUTE_MS),)
+    confirm_ms: int = 60 * MINUTE_MS
+    streamed_rereads: tuple[Reread, ...] = (
+        Reread(age_ms=180 * MINUTE_MS, every_ms=720 * MINUTE_MS),
+        Reread(age_ms=1440 * MINUTE_MS, every_ms=2880 * MINUTE_MS),
+    )
+    streamed_reconciliations: tuple[Reread, ...] = (Reread(age_ms=180 * MINUTE_MS, every_ms=7 * 1440 * MINUTE_MS),)
 
-    def rereads_of(self, state: SeriesState) -> tuple[Reread, ...]:
-        """Those of the series: a derived one has no reads to ride on and is read for its own sake, once a day."""
+    def rereads_of(self, state: SeriesState, at_ms: int) -> tuple[Reread, ...]:
+        """Those of the series: a derived one has no reads to ride on and is read for its own sake, once a day.
+
+        What the stream watches is seen as it happens, so it is read again less often.
+        """
+        if state.is_streamed(at_ms):
+            return self.streamed_reconciliations if state.is_derived else self.streamed_rereads
         return self.reconciliations if state.is_derived else self.rereads
 
 
@@ -115,7 +127,8 @@ class SeriesState:
     settled by a row, so the series did not begin later than that.
     ``is_derived``: the market's 1m series is kept too, and gives this one its
     candles. ``reread_ms`` holds, for each re-read of the policy, when a read last
-    reached that far back; 0 when none has.
+    reached that far back; 0 when none has. ``streamed_until_ms``: up to here the
+    stream watched the market's 1m series.
     """
 
     series_id: int
@@ -130,6 +143,11 @@ class SeriesState:
     is_derived: bool = False
     reread_ms: tuple[int, ...] = ()
     gaps: tuple[Gap, ...] = ()
+    streamed_until_ms: int | None = None
+
+    def is_streamed(self, at_ms: int) -> bool:
+        """Whether the stream watches the market now, so that its candles only need to be confirmed."""
+        return self.streamed_until_ms is not None and at_ms - self.streamed_until_ms <= STREAM_PATIENCE_MS
 
     @property
     def step_ms(self) -> int:
@@ -199,6 +217,8 @@ def prove(state: SeriesState, seen: SlotsSeen, policy: ProofPolicy) -> LedgerCha
         proven, still_absent = _judge_absence(gap, inside - present, state, seen, policy)
         empty |= proven
         gaps += still_absent
+    if state.is_streamed(seen.asked_ms):
+        gaps = _until_confirmed(gaps, state, answered, seen.asked_ms, policy)
     state = replace(
         state,
         gaps=merged(gaps),
@@ -392,8 +412,28 @@ def _reread(state: SeriesState, answered: SpanSet, asked_ms: int, policy: ProofP
         asked_ms
         if to_now and reached <= max(asked_ms - reread.reach_ms, state.expected_start_ms)
         else last_reread(state, number)
-        for number, reread in enumerate(policy.rereads_of(state))
+        for number, reread in enumerate(policy.rereads_of(state, asked_ms))
     )
+
+
+def _until_confirmed(
+    gaps: Iterable[Gap], state: SeriesState, answered: SpanSet, asked_ms: int, policy: ProofPolicy
+) -> list[Gap]:
+    """The gaps at the live edge that an answer left wait for the next confirmation: the stream shows what happens."""
+    next_ms = confirm_at(
+        state.series_id,
+        state.is_derived,
+        state.key.interval.floor(asked_ms) + state.step_ms,
+        every_ms=policy.confirm_ms,
+        settle_ms=policy.settle_ms,
+    )
+    edge_ms = asked_ms - _EDGE_SLOTS * state.step_ms
+    return [
+        replace(gap, next_try_ms=max(gap.next_try_ms, next_ms))
+        if gap.span.start_ms >= edge_ms and SpanSet.single(*gap.span) & answered
+        else gap
+        for gap in gaps
+    ]
 
 
 def _without(gaps: Iterable[Gap], slots: SpanSet) -> tuple[Gap, ...]:

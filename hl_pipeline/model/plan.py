@@ -212,7 +212,7 @@ def _reread_from(state: SeriesState, now_ms: int, policy: ProofPolicy) -> int:
     dead = _unanswered(state)
     due = (
         state.key.interval.floor(now_ms - reread.reach_ms)
-        for number, reread in enumerate(policy.rereads_of(state))
+        for number, reread in enumerate(policy.rereads_of(state, now_ms))
         if reread.is_due(state.series_id, last_reread(state, number), now_ms)
         and not dead & SpanSet.single(now_ms - reread.reach_ms, now_ms)
     )

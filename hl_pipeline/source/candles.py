@@ -20,6 +20,7 @@ import msgspec
 
 from hl_pipeline.model.answer import CandleRequest, RejectedRow
 from hl_pipeline.model.candle import Candle, SeriesKey
+from hl_pipeline.model.interval import Interval
 from hl_pipeline.source.wire import (
     DECIMAL_RULE,
     LATEST_MS,
@@ -35,6 +36,7 @@ from hl_pipeline.source.wire import (
 #: The table's trade count is a Postgres integer.
 MOST_TRADES = 2_147_483_647
 _MOST_FAST_CHARACTERS = 20
+_INTERVALS = frozenset(Interval)
 _DECIMAL_BYTES = b"0123456789.\n"
 
 
@@ -205,3 +207,17 @@ def _rules(row: _Wire, series: SeriesKey) -> Iterator[tuple[bool, str, object]]:
     yield low <= min(o, c), "l is at most o and c", f"l {row.l}, o {row.o}, c {row.c}"
     yield 0 <= row.n <= MOST_TRADES, f"n is between 0 and {MOST_TRADES}", row.n
     yield row.n > 0 or v == 0, "n = 0 means v = 0", f"n {row.n}, v {row.v}"
+
+
+def decode_live_candle(raw: bytes) -> tuple[SeriesKey, Candle] | RejectedRow:
+    """One candle as the stream sends it, by the same rules; the series is the one it names."""
+    row = read_row(msgspec.Raw(raw), _ROW)
+    if isinstance(row, str):
+        return reject(0, row, offender(msgspec.Raw(raw), row), raw)
+    if row.i not in _INTERVALS:
+        return reject(0, "i is an interval that is collected", row.i, raw)
+    series = SeriesKey(row.s, Interval(row.i))
+    broken = first_broken(_rules(row, series))
+    if broken is not None:
+        return reject(0, *broken, raw)
+    return series, Candle(row.t, row.o, row.h, row.l, row.c, row.v, row.n)

@@ -160,6 +160,14 @@ def decode_spot_meta_and_contexts(body: bytes) -> MarketsAndContexts:
     return markets, contexts, rejected
 
 
+def decode_live_context(raw: bytes, coin: str) -> MarketContext | RejectedRow:
+    """One market's context as the stream sends it, by the same rules."""
+    contexts: list[MarketContext] = []
+    rejected: list[RejectedRow] = []
+    _add_context(contexts, rejected, 0, msgspec.Raw(raw), coin)
+    return contexts[0] if contexts else rejected[0]
+
+
 def decode_perp_dexs(body: bytes) -> tuple[str, ...]:
     """Names of the perpetual dexes; the exchange's own comes first, as ``""``.
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
+from datetime import timedelta
 from decimal import Decimal
 from typing import NamedTuple
 
 from psycopg.types.json import Jsonb
 
+from hl_pipeline.model.confirm import STREAM_PATIENCE_MS
 from hl_pipeline.model.interval import to_datetime
 from hl_pipeline.model.market import Market, MarketContext
 from hl_pipeline.model.universe import Choice, Standing, TrackedBy
@@ -183,9 +185,10 @@ def news(connection: Connection, since_ms: int, *, most: int = 20) -> list[Marke
     return [MarketNews(*row) for row in connection.execute(query("market_news"), values)]
 
 
-def cadence(connection: Connection) -> Cadence:
-    """How many markets are polled, and on how much of the weight."""
-    row = connection.execute(query("cadence")).fetchone()
+def cadence(connection: Connection, now_ms: int) -> Cadence:
+    """How many markets are polled at ``now_ms``, and on how much of the weight; the stream's markets are not."""
+    values = {"now": to_datetime(now_ms), "stream_patience": timedelta(milliseconds=STREAM_PATIENCE_MS)}
+    row = connection.execute(query("cadence"), values).fetchone()
     assert row is not None  # noqa: S101  # a select of scalars gives one row
     return Cadence(*row)
 

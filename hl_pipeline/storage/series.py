@@ -158,6 +158,7 @@ def _states(
             has_history=row[9],
             is_derived=row[10],
             reread_ms=tuple(row[11]),
+            streamed_until_ms=row[12],
             gaps=tuple(gaps[row[0]]),
         )
         for row in rows

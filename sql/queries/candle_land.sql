@@ -1,5 +1,7 @@
 -- Stores an answer's rows: new ones are added, changed ones replaced and the replaced value kept as a revision.
 -- An answer never replaces a row from one that was asked for later (higher fetch_id), and an unchanged row is left alone.
+-- What REST read after a candle's close replaces the stream's row whenever it was asked for, and an open one does when
+-- it counts at least as many trades.
 -- A final row replaces a derived one whenever it was asked for; that is no revision unless it says something else, and
 -- its volume may differ by 1e-9 relative: the venue's strings carry float noise.
 with incoming as materialized (
@@ -33,7 +35,11 @@ revised as (
     from stored
     join incoming using (open_time)
     where stored.finality <> 'o'
-        and (stored.fetch_id < %(fetch_id)s or (stored.source = 'd' and incoming.finality = 'f'))
+        and (
+            (stored.fetch_id < %(fetch_id)s and stored.source <> 's')
+            or (stored.source = 'd' and incoming.finality = 'f')
+            or (stored.source = 's' and (incoming.finality <> 'o' or incoming.trades >= stored.trades))
+        )
         and (
             (stored.open, stored.high, stored.low, stored.close, stored.trades)
             is distinct from (incoming.open, incoming.high, incoming.low, incoming.close, incoming.trades)
@@ -56,7 +62,11 @@ written as (
         open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close,
         volume = excluded.volume, trades = excluded.trades,
         fetch_id = excluded.fetch_id, source = excluded.source, finality = excluded.finality
-    where (candle.fetch_id < excluded.fetch_id or (candle.source = 'd' and excluded.finality = 'f'))
+    where (
+            (candle.fetch_id < excluded.fetch_id and candle.source <> 's')
+            or (candle.source = 'd' and excluded.finality = 'f')
+            or (candle.source = 's' and (excluded.finality <> 'o' or excluded.trades >= candle.trades))
+        )
         and (
             candle.open, candle.high, candle.low, candle.close, candle.volume, candle.trades, candle.finality,
             candle.source

@@ -84,7 +84,8 @@ replaced as materialized (
     join hl.candle using (series_id, open_time)
     where candle.open_time >= %(day_starts)s and candle.open_time < %(day_ends)s
         and candle.source = 'd'
-        and candle.finality <> 'o'
+        -- what provisional minutes made was never more than a preview
+        and candle.finality = 'f'
         and (candle.open, candle.high, candle.low, candle.close, candle.volume, candle.trades)
         is distinct from (rolled.open, rolled.high, rolled.low, rolled.close, rolled.volume, rolled.trades)
 ),

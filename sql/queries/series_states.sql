@@ -21,7 +21,12 @@ select
     series.interval <> '1m' and exists (
         select from hl.series as base where base.market_id = series.market_id and base.interval = '1m'
     ) as is_derived,
-    array(select hl.epoch_ms(at) from unnest(series.reread_at) with ordinality as reread (at, n) order by n) as reread_ms
+    array(select hl.epoch_ms(at) from unnest(series.reread_at) with ordinality as reread (at, n) order by n) as reread_ms,
+    (
+        select hl.epoch_ms(base.streamed_until)
+        from hl.series as base
+        where base.market_id = series.market_id and base.interval = '1m'
+    ) as streamed_until_ms
 from hl.series
 join hl.market using (market_id)
 where
