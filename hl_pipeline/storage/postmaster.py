@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 from hl_pipeline.model.failure import DatabaseUnavailable, NeedsAPerson
+from hl_pipeline.storage import root_ways
 from hl_pipeline.storage.postgres_home import Binaries, PostgresHome
 
 #: Laptop-sized and durable: fsync and full_page_writes keep their defaults, on.
@@ -60,6 +61,9 @@ def launch(home: PostgresHome, binaries: Binaries) -> subprocess.Popen[bytes]:
     """
     _clear_stale_pid_file(home)
     home.logs.mkdir(exist_ok=True, mode=0o700)
+    if binaries.way.owner is not None:
+        for folder in (home.data, home.logs):
+            root_ways.hand_over(folder, binaries.way.owner)
     settings = {**_CONFIGURATION, "log_directory": str(home.logs), "port": str(home.choose_port())}
     options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
     with (home.logs / "start.log").open("wb") as log:
@@ -145,12 +149,12 @@ def _status(lines: list[str]) -> str:
 
 
 def _works_in(pid: int, data: Path) -> bool:
-    process = Path(f"/proc/{pid}")
     try:
-        # the name too: somebody's shell may stand in the folder
-        return process.joinpath("cwd").samefile(data) and process.joinpath("comm").read_text().startswith("postgres")
+        name = Path(f"/proc/{pid}/comm").read_text()
     except OSError:
-        return False  # dead, a zombie, or another user's
+        return False  # dead
+    # the name too: somebody's shell may stand in the folder
+    return name.startswith("postgres") and root_ways.stands_in(pid, data)
 
 
 def _clear_stale_pid_file(home: PostgresHome) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import signal
 import socket
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +22,7 @@ import psycopg
 import pytest
 
 from hl_pipeline.model.failure import AlreadyRunning, DatabaseUnavailable, NeedsAPerson, SchemaMismatch
-from hl_pipeline.storage import postmaster
+from hl_pipeline.storage import postmaster, root_ways
 from hl_pipeline.storage.embedded import EmbeddedPostgres, Server, attach
 from hl_pipeline.storage.postgres_home import find_binaries
 
@@ -67,11 +68,10 @@ def home(used_home: Path, tmp_path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def owner_process(home: Path) -> Iterator[subprocess.Popen[str]]:
-    """A process that runs OWNER; killed at the end if it still lives."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", OWNER, str(home)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
-    )
+def owner_process(home: Path, *, before: Sequence[str] = ()) -> Iterator[subprocess.Popen[str]]:
+    """A process that runs OWNER, behind the words ``before``; killed at the end if it still lives."""
+    command = [*before, sys.executable, "-c", OWNER, str(home)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     with process:
         try:
             yield process
@@ -104,7 +104,7 @@ def shown(server: Server, setting: str) -> str:
 
 
 def cluster_state(home: Path) -> str:
-    command = find_binaries().command("pg_controldata", "-D", str(home / "pg"))
+    command = [str(find_binaries().folder / "pg_controldata"), "-D", str(home / "pg")]
     lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     return next(line.split(":")[1].strip() for line in lines if "cluster state" in line)
 
@@ -449,3 +449,120 @@ def test_an_ordinary_user_starts_it_too() -> None:
         assert not (home / "pg" / "postmaster.pid").exists()
     finally:
         shutil.rmtree(home)
+
+
+def contained(tmp_path: Path) -> tuple[str, ...]:
+    """Words that give root what a plain container leaves it: no user namespace, no right to look at other users."""
+    refusing = tmp_path / "refusing"
+    refusing.mkdir()
+    (refusing / "unshare").write_text("#!/bin/sh\nexit 1\n")
+    (refusing / "unshare").chmod(0o755)
+    path = f"PATH={refusing}{os.pathsep}{os.environ['PATH']}"
+    return ("env", path, "setpriv", "--bounding-set=-sys_admin,-sys_ptrace")
+
+
+def stop_and_count_rows(home: Path) -> int:
+    """What the server of the home holds; it is stopped afterwards."""
+    with EmbeddedPostgres(home) as server:
+        return counted(server)
+
+
+only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root starts Postgres as somebody else")
+
+
+@only_root
+def test_root_in_a_container_starts_stops_and_restarts_it(tmp_path: Path) -> None:
+    here = contained(tmp_path)
+    home = tmp_path / "home"
+    with owner_process(home, before=here) as owner:
+        said = says(owner)
+        assert said.startswith("ready"), said
+        pid = int(said.split()[1])
+        assert Path(f"/proc/{pid}").stat().st_uid == root_ways.NOBODY
+        assert (home / "pg").stat().st_uid == root_ways.NOBODY
+        assert listening_addresses(pid) == {"0100007F"}
+        owner.send_signal(signal.SIGTERM)
+        owner.wait(60)
+    assert postmaster._processes_in(home / "pg") == []
+    assert cluster_state(home) == "shut down"
+    with owner_process(home, before=here) as owner:
+        assert says(owner).startswith("ready")
+        owner.send_signal(signal.SIGTERM)
+        owner.wait(60)
+    assert postmaster._processes_in(home / "pg") == []
+
+
+@only_root
+def test_root_in_a_container_takes_over_what_a_killed_owner_left_and_heals_a_killed_server(tmp_path: Path) -> None:
+    here = contained(tmp_path)
+    home = tmp_path / "home"
+    with owner_process(home, before=here) as first:
+        pid = int(says(first).split()[1])
+        first.kill()
+        first.wait()
+    with owner_process(home, before=here) as second:
+        assert says(second) == f"ready {pid}", "it joins the running server, not starting another beside it"
+        with owner_process(home, before=here) as third:
+            assert says(third).startswith("AlreadyRunning")
+        os.kill(pid, signal.SIGKILL)
+        second.kill()
+        second.wait()
+    with owner_process(home, before=here) as after_a_crash:
+        said = says(after_a_crash)
+        assert said.startswith("ready"), said
+        assert int(said.split()[1]) != pid
+        after_a_crash.send_signal(signal.SIGTERM)
+        after_a_crash.wait(60)
+    assert postmaster._processes_in(home / "pg") == []
+    assert cluster_state(home) == "shut down"
+
+
+@only_root
+def test_a_home_used_in_one_way_starts_in_the_other_and_back_again(home: Path, tmp_path: Path) -> None:
+    with EmbeddedPostgres(home) as server:
+        insert(server, 5)
+    here = contained(tmp_path)
+    with owner_process(home, before=here) as owner:
+        said = says(owner)
+        assert said.startswith("ready"), said
+        owner.send_signal(signal.SIGTERM)
+        owner.wait(60)
+    assert (home / "pg" / "PG_VERSION").stat().st_uid == root_ways.NOBODY
+    assert stop_and_count_rows(home) == 5
+
+
+@only_root
+def test_a_handing_over_that_was_killed_halfway_is_done_again(tmp_path: Path) -> None:
+    folder = tmp_path / "pg"
+    (folder / "base").mkdir(parents=True)
+    (folder / "base" / "1").touch()
+    os.chown(folder / "base" / "1", root_ways.NOBODY, root_ways.NOBODY)
+    (folder / "link").symlink_to(tmp_path)
+    root_ways.hand_over(folder, root_ways.NOBODY)
+    assert {path.lstat().st_uid for path in (folder, *folder.rglob("*"))} == {root_ways.NOBODY}
+    assert tmp_path.stat().st_uid == 0, "what a link points to is not ours"
+    root_ways.hand_over(folder, 0)
+    assert {path.lstat().st_uid for path in (folder, *folder.rglob("*"))} == {0}
+
+
+def test_the_user_that_postgres_believes_to_be_has_a_name() -> None:
+    assert pwd.getpwuid(root_ways.NOBODY).pw_name, "initdb asks for it, and a container may have no user 1000"
+
+
+@only_root
+def test_the_folder_of_an_ordinary_user_is_left_to_him(tmp_path: Path) -> None:
+    folder = tmp_path / "pg"
+    folder.mkdir()
+    os.chown(folder, 4242, 4242)
+    root_ways.hand_over(folder, 0)
+    assert folder.stat().st_uid == 4242
+
+
+@only_root
+def test_where_both_ways_fail_root_is_told_what_to_do(tmp_path: Path) -> None:
+    # without the right to become another user, and without namespaces
+    here = (*contained(tmp_path)[:2], "setpriv", "--bounding-set=-setuid,-setgid,-setpcap")
+    with owner_process(tmp_path / "home", before=here) as owner:
+        said = says(owner)
+    assert said.startswith("NeedsAPerson Postgres refuses to run as root"), said
+    assert "HL_DATABASE_URL" in said
