@@ -18,13 +18,15 @@ DEFAULT_PORT = 4010
 def sandbox(ctx: click.Context, port: int, seed: int) -> None:
     """Run a local Hyperliquid with switchable faults, until Ctrl-C.
 
-    Point the pipeline at it with HL_VENUE=sandbox. Everything else of
-    `python -m hl_pipeline.sandbox --help` is passed on, such as
-    --chaos 0.05, --limiter minute or --history-days 30.
+    Prints its URL and that of its WebSocket. Point the pipeline at it with
+    HL_VENUE=sandbox. Everything else of `python -m hl_pipeline.sandbox --help`
+    is passed on, such as --chaos 0.05, --limiter minute, --speed 30 or
+    --history-days 30.
 
     \b
     Faults are switched over HTTP:
       curl -X POST   127.0.0.1:4010/sandbox/faults -d '{"kind": "429", "times": 5}'
+      curl -X POST   127.0.0.1:4010/sandbox/faults -d '{"kind": "ws_drop"}'
       curl -X DELETE 127.0.0.1:4010/sandbox/faults
     """
     from hl_pipeline.sandbox.__main__ import main

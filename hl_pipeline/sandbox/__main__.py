@@ -1,16 +1,16 @@
-"""``python -m hl_pipeline.sandbox``: a local exchange until SIGTERM; prints its URL once it listens."""
+"""``python -m hl_pipeline.sandbox``: a local exchange until SIGTERM; prints its two URLs once it listens."""
 
 from __future__ import annotations
 
 import argparse
 
-from hl_pipeline.model.clock import Clock, ManualClock, SystemClock
+from hl_pipeline.model.clock import Clock, ManualClock, ScaledClock, SystemClock
 from hl_pipeline.model.tariff import EXCHANGE_WEIGHT_PER_MINUTE
 from hl_pipeline.sandbox.catalogue import markets_named
 from hl_pipeline.sandbox.exchange import Exchange
 from hl_pipeline.sandbox.faults import FaultPlan
 from hl_pipeline.sandbox.limiter import LimiterMode, WeightLimiter
-from hl_pipeline.sandbox.server import serve
+from hl_pipeline.sandbox.server import serve, socket_url_of
 from hl_pipeline.sandbox.world import Manners, QuietMode, WindowMode, World
 
 
@@ -29,6 +29,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--window", choices=[m.value for m in WindowMode], default=WindowMode.OVERLAP.value)
     made.add_argument("--clock-offset-ms", type=int, default=0, help="added to this machine's clock")
     made.add_argument("--manual-clock-ms", type=int, default=None, help="a clock that stands here until moved")
+    made.add_argument("--speed", type=float, default=None, help="market time runs this many times as fast as real time")
     made.add_argument("--chaos", type=float, default=0.0, help="share of answers that fail in some way, 0 to 1")
     made.add_argument("--prewarm", default="", help="COIN,COIN,... to encode ahead, all six main intervals")
     made.add_argument("--instant", action="store_true", help="keep whole answers while a manual clock stands")
@@ -40,6 +41,8 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser().parse_args(arguments)
     manual, offset = options.manual_clock_ms, options.clock_offset_ms
     clock: Clock = SystemClock(offset) if manual is None else ManualClock(manual)
+    if options.speed is not None:
+        clock = ScaledClock(clock.now_ms(), options.speed)
     markets = markets_named(*options.coins.split(",")) if options.coins else None
     world = World(options.seed, markets=markets, clock=clock, history_days=options.history_days)
     exchange = Exchange(
@@ -51,7 +54,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     if options.prewarm:
         exchange.prewarm(options.prewarm.split(","), ["1m", "5m", "15m", "1h", "4h", "1d"])
-    serve(exchange, options.port, ready=lambda url: print(url, flush=True))
+    serve(exchange, options.port, ready=lambda url: print(f"{url}\n{socket_url_of(url)}", flush=True))
 
 
 if __name__ == "__main__":

@@ -67,6 +67,12 @@ def meta_and_contexts(world: World, dex: str, now_ms: int) -> list[Any]:
     return [meta(world, dex, now_ms), [_perp_context(world, m, now_ms) for m in perps(world, dex, now_ms)]]
 
 
+def context(world: World, market: MarketSpec, now_ms: int) -> Json:
+    """One market's context, as among ``metaAndAssetCtxs`` or ``spotMetaAndAssetCtxs``."""
+    made = _spot_context if market.kind is MarketKind.SPOT else _perp_context
+    return made(world, market, now_ms)
+
+
 def _perp_context(world: World, market: MarketSpec, now_ms: int) -> Json:
     price = price_now(world, market, now_ms)
     mark = price_text(market, price)

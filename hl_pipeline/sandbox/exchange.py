@@ -153,7 +153,7 @@ class Exchange:
         if request.type == "exchangeStatus":
             return Answer(200, msgspec.json.encode({"time": now_ms, "specialStatuses": None}))
         if request.type in _DESCRIPTIONS:
-            return self._describe(request.type, request.dex or "", now_ms)
+            return self.described(request.type, request.dex or "", now_ms)
         return MALFORMED
 
     def _candles(self, ask: Ask, decision: Decision, now_ms: int) -> Answer:
@@ -186,7 +186,7 @@ class Exchange:
         rows = funding_history(self.world, market, request.startTime, end, now_ms) if perp else []
         return Answer(200, msgspec.json.encode(rows), rows=len(rows))
 
-    def _describe(self, kind: str, dex: str, now_ms: int) -> Answer:
+    def described(self, kind: str, dex: str, now_ms: int) -> Answer:
         """Descriptions change by the minute and are kept that long."""
         if dex and dex not in describe.dexes(self.world, now_ms):
             return NULL_500

@@ -49,6 +49,23 @@ class FaultKind(StrEnum):
     # beside an otherwise right answer
     LATENCY = "latency"  # ms before the answer
     STALE = "stale"  # ms the head lags behind
+    # the WebSocket's handshake
+    WS_REFUSE = "ws_refuse"  # the HTTP status instead of a handshake, 503 if 0
+    WS_ACCEPT_THEN_DROP = "ws_accept_then_drop"
+    # sockets that are open when the fault begins, once each
+    WS_DROP = "ws_drop"  # reset, no close frame
+    WS_EXPIRE = "ws_expire"  # the forced close, now
+    # a socket, while the fault holds
+    WS_STALL = "ws_stall"  # no data; acknowledgements and pongs go on
+    WS_MUTE = "ws_mute"  # nothing but protocol pongs
+    WS_BLACKHOLE = "ws_blackhole"  # nothing at all; the connection stays
+    WS_SLOW = "ws_slow"  # ms of market time by which data comes late
+    # a frame
+    WS_DUPLICATE_ACKS = "ws_duplicate_acks"
+    WS_BIG_FRAME = "ws_big_frame"  # bytes of a frame sent ahead, a little over 4 MiB if 0
+    WS_GARBAGE = "ws_garbage"  # a frame that no client should trust is sent ahead
+    WS_DUPLICATE = "ws_duplicate"  # twice
+    WS_REORDER = "ws_reorder"  # after the next one of its topic
 
 
 SLOT_KINDS = frozenset({FaultKind.LATE, FaultKind.VANISHED, FaultKind.REVISED, FaultKind.SHIFTED, FaultKind.FROZEN})
@@ -65,6 +82,11 @@ ROW_KINDS = frozenset(
     }
 )
 BESIDE_KINDS = frozenset({FaultKind.LATENCY, FaultKind.STALE})
+HANDSHAKE_KINDS = frozenset({FaultKind.WS_REFUSE, FaultKind.WS_ACCEPT_THEN_DROP})
+ENDING_KINDS = frozenset({FaultKind.WS_DROP, FaultKind.WS_EXPIRE})
+HOLDING_KINDS = frozenset({FaultKind.WS_STALL, FaultKind.WS_MUTE, FaultKind.WS_BLACKHOLE, FaultKind.WS_SLOW})
+FRAME_KINDS = frozenset({FaultKind.WS_BIG_FRAME, FaultKind.WS_GARBAGE, FaultKind.WS_DUPLICATE, FaultKind.WS_REORDER})
+SOCKET_KINDS = HANDSHAKE_KINDS | ENDING_KINDS | HOLDING_KINDS | FRAME_KINDS | {FaultKind.WS_DUPLICATE_ACKS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +94,12 @@ class Fault:
     """One thing that goes wrong. Filters left empty match everything; instants are ms UTC on the world's clock.
 
     ``retry_after`` is sent as that header with an error answer, be it sense or nonsense.
+
+    Of the WebSocket's kinds (``ws_...``), those of a frame meet each frame that
+    the filters match, ``request`` being its channel; a stall may be narrowed to
+    a coin in the same way. ``times`` and ``chance`` of the others count sockets
+    or handshakes, and a socket is drawn once. Drops and expiries hit the sockets that are open
+    when the fault begins, not those opened later.
     """
 
     kind: FaultKind
@@ -95,15 +123,20 @@ class Fault:
             raise ValueError(f"amount {self.amount}: a shift keeps prices above 0; use more than -10000")
 
     def matches(self, request: str, coin: str, interval: str, now_ms: int) -> bool:
-        """Whether the fault holds now for such a request."""
-        if self.since_ms is not None and now_ms < self.since_ms:
-            return False
-        if self.until_ms is not None and now_ms >= self.until_ms:
-            return False
-        wanted = ((self.request, request), (self.coin, coin), (self.interval, interval))
-        if any(want and want != is_ for want, is_ in wanted):
+        """Whether the fault holds now for such a request; never for a fault of the WebSocket."""
+        if self.kind in SOCKET_KINDS or not self.holds_at(now_ms) or not self.is_about(request, coin, interval):
             return False
         return request == "candleSnapshot" or self.kind not in SLOT_KINDS | ROW_KINDS
+
+    def holds_at(self, now_ms: int) -> bool:
+        """Whether ``now_ms`` is in ``[since_ms, until_ms)``; a drop is an instant, so it has no end to be late for."""
+        begun = self.since_ms is None or now_ms >= self.since_ms
+        return begun and (self.until_ms is None or now_ms < self.until_ms or self.kind in ENDING_KINDS)
+
+    def is_about(self, request: str, coin: str, interval: str) -> bool:
+        """Whether the filters let this request, or this channel's frame, through to the fault."""
+        wanted = ((self.request, request), (self.coin, coin), (self.interval, interval))
+        return all(not want or want == is_ for want, is_ in wanted)
 
 
 @dataclass(slots=True)
@@ -190,6 +223,23 @@ class FaultPlan:
         """Nothing but 502 pages in ``[since_ms, until_ms)``."""
         return self.add(Fault(FaultKind.BAD_GATEWAY, since_ms=since_ms, until_ms=until_ms))[0]
 
+    def dead(self, since_ms: int, until_ms: int) -> list[int]:
+        """An endpoint that is down in ``[since_ms, until_ms)``: 502 pages, sockets reset, handshakes refused."""
+        kinds = (FaultKind.BAD_GATEWAY, FaultKind.WS_DROP, FaultKind.WS_REFUSE)
+        return self.add(*(Fault(kind, since_ms=since_ms, until_ms=until_ms) for kind in kinds))
+
+    def on_sockets(self, kinds: frozenset[FaultKind], now_ms: int) -> list[tuple[int, Fault]]:
+        """The WebSocket's faults of these kinds that hold at ``now_ms``, with their numbers, oldest first."""
+        if not self._faults:
+            return []
+        with self._lock:
+            return [(n, fault) for n, fault in self._faults.items() if fault.kind in kinds and fault.holds_at(now_ms)]
+
+    def strikes(self, number: int, fault: Fault) -> bool:
+        """Whether a fault of the WebSocket hits this socket or frame; uses up one of its ``times``."""
+        with self._lock:
+            return self._strikes(number, fault)
+
     def decide(self, request: str, coin: str, interval: str, now_ms: int) -> Decision:
         """What this request meets; uses up one of ``times`` of each fault it meets."""
         decision = Decision()
@@ -211,8 +261,8 @@ class FaultPlan:
         if fault.times is not None:
             used = self._used.get(number, 0) + 1
             self._used[number] = used
-            if used >= fault.times:
-                del self._faults[number]
+            if used >= fault.times and fault.kind not in HOLDING_KINDS:
+                self._faults.pop(number, None)
             return used <= fault.times
         return True
 

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from typing import Self
 
+from hl_pipeline.sandbox.server import socket_url_of
+
 
 class SandboxProcess:
     """``python -m hl_pipeline.sandbox ARGUMENTS`` while the ``with`` block runs; ``url`` is where it answers.
@@ -30,6 +32,11 @@ class SandboxProcess:
             self.__exit__()
             raise RuntimeError(f"the sandbox did not start: {' '.join(self._command)}; see its error output above")
         return self
+
+    @property
+    def ws_url(self) -> str:
+        """Where its WebSocket is."""
+        return socket_url_of(self.url)
 
     @property
     def pid(self) -> int:

@@ -1,6 +1,6 @@
 """The HTTP face of the sandbox, on loopback only, and the ways to run it: here, in a thread, in a process.
 
-POST /info answers as the exchange; /sandbox/* is the switchboard:
+POST /info answers as the exchange and /ws is its WebSocket; /sandbox/* is the switchboard:
 
 GET    /sandbox/state       seed, clock, manners, limiter, faults in force, requests so far
 POST   /sandbox/faults      a fault or a list of faults, fields as in ``faults.Fault``
@@ -9,6 +9,8 @@ POST   /sandbox/clock       {"advance_ms": n} or {"set_ms": n}; 409 unless the c
 POST   /sandbox/manners     fields of ``world.Manners``
 POST   /sandbox/limiter     {"mode": "bucket"}; one of ``limiter.LimiterMode``, nothing spent yet
 GET    /sandbox/log         ?after=NUMBER; requests, oldest first
+POST   /sandbox/sockets     fields of ``gate.SocketLimits``; the others take their defaults
+GET    /sandbox/sockets     ?after=NUMBER; sockets opened, refused, closed, oldest first
 """
 
 from __future__ import annotations
@@ -28,8 +30,11 @@ import uvicorn
 from hl_pipeline.model.clock import Clock, ManualClock
 from hl_pipeline.sandbox.exchange import TEXT, Answer, Exchange
 from hl_pipeline.sandbox.faults import Fault, FaultPlan
+from hl_pipeline.sandbox.gate import SocketLimits
+from hl_pipeline.sandbox.hub import Hub
 from hl_pipeline.sandbox.limiter import LimiterMode, WeightLimiter
 from hl_pipeline.sandbox.request_log import RequestLog
+from hl_pipeline.sandbox.socket import PATH, SandboxProtocol, serve_socket
 from hl_pipeline.sandbox.truth import Truth
 from hl_pipeline.sandbox.world import Manners, World
 
@@ -43,18 +48,22 @@ _LARGEST_BODY = 1_000_000
 
 
 class SandboxApp:
-    """The ASGI application around an exchange."""
+    """The ASGI application around an exchange and its sockets."""
 
-    def __init__(self, exchange: Exchange) -> None:
-        self.exchange = exchange
+    def __init__(self, hub: Hub) -> None:
+        self.hub = hub
+        self.exchange = hub.exchange
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one connection's request."""
-        if scope["type"] != "http":
-            raise RuntimeError(f"the sandbox speaks HTTP only, not {scope['type']}")
+        """Answer one connection's request, or talk with one socket."""
+        headers = dict(scope["headers"])
+        client = headers.get(CLIENT_HEADER)
+        name = client.decode("latin-1") if client else (scope["client"] or ("local",))[0]
+        if scope["type"] == "websocket":
+            await serve_socket(self.hub, scope, name, receive, send)
+            return
         method, path = scope["method"], scope["path"]
         body = await _body(receive)
-        headers = dict(scope["headers"])
         if path.startswith("/sandbox/") and b"origin" in headers:
             # a web page somewhere, not the operator
             await _send(send, Answer(403, b"the switchboard is not for web pages", TEXT))
@@ -63,37 +72,48 @@ class SandboxApp:
         elif method != "POST":
             await _send(send, Answer(405, b"", TEXT))
         else:
-            client = headers.get(CLIENT_HEADER)
-            name = client.decode("latin-1") if client else (scope["client"] or ("local",))[0]
             await _send(send, self.exchange.answer(body, name))
 
     def _switch(self, method: str, path: str, scope: Scope, body: bytes) -> Answer:
         """The switchboard; 404 for what it does not have, 400 for what it cannot read."""
         try:
-            match method, path:
-                case "GET", "/sandbox/state":
-                    return _json(self._state())
-                case "GET", "/sandbox/log":
-                    after = int(parse_qs(scope["query_string"].decode()).get("after", ["0"])[0])
-                    return _json([asdict(entry) for entry in self.exchange.log.entries(after)])
-                case "POST", "/sandbox/faults":
-                    faults = msgspec.json.decode(body, type=Fault | list[Fault])
-                    return _json(self.exchange.faults.add(*([faults] if isinstance(faults, Fault) else faults)))
-                case "DELETE", "/sandbox/faults":
-                    self.exchange.faults.clear()
-                    return _json(None)
-                case "POST", "/sandbox/clock":
-                    return self._move_clock(body)
-                case "POST", "/sandbox/limiter":
-                    mode = msgspec.json.decode(body, type=dict[str, LimiterMode]).get("mode", LimiterMode.BUCKET)
-                    now = self.exchange.limiter
-                    self.exchange.limiter = WeightLimiter(mode, now.clock, now.per_minute)
-                    return _json({"mode": mode})
-                case "POST", "/sandbox/manners":
-                    self.exchange.manners = msgspec.json.decode(body, type=Manners)
-                    return _json(asdict(self.exchange.manners))
+            if method == "GET":
+                return self._show(path, scope)
+            return self._turn(method, path, body)
         except (msgspec.DecodeError, ValueError) as error:
             return Answer(400, str(error).encode(), TEXT)
+
+    def _show(self, path: str, scope: Scope) -> Answer:
+        match path:
+            case "/sandbox/state":
+                return _json(self._state())
+            case "/sandbox/log":
+                return _json([asdict(entry) for entry in self.exchange.log.entries(_after(scope))])
+            case "/sandbox/sockets":
+                return _json([asdict(event) for event in self.hub.log.entries(_after(scope))])
+        return Answer(404, b"", TEXT)
+
+    def _turn(self, method: str, path: str, body: bytes) -> Answer:
+        match method, path:
+            case "POST", "/sandbox/faults":
+                faults = msgspec.json.decode(body, type=Fault | list[Fault])
+                return _json(self.exchange.faults.add(*([faults] if isinstance(faults, Fault) else faults)))
+            case "DELETE", "/sandbox/faults":
+                self.exchange.faults.clear()
+                return _json(None)
+            case "POST", "/sandbox/clock":
+                return self._move_clock(body)
+            case "POST", "/sandbox/limiter":
+                mode = msgspec.json.decode(body, type=dict[str, LimiterMode]).get("mode", LimiterMode.BUCKET)
+                now = self.exchange.limiter
+                self.exchange.limiter = WeightLimiter(mode, now.clock, now.per_minute)
+                return _json({"mode": mode})
+            case "POST", "/sandbox/sockets":
+                self.hub.limits = msgspec.json.decode(body, type=SocketLimits)
+                return _json(asdict(self.hub.limits))
+            case "POST", "/sandbox/manners":
+                self.exchange.manners = msgspec.json.decode(body, type=Manners)
+                return _json(asdict(self.exchange.manners))
         return Answer(404, b"", TEXT)
 
     def _state(self) -> dict[str, Any]:
@@ -108,6 +128,7 @@ class SandboxApp:
             "requests": len(exchange.log.entries()),
             "weight": exchange.log.weight(),
             "refusals": exchange.log.refusals(),
+            "sockets": self.hub.state(),
         }
 
     def _move_clock(self, body: bytes) -> Answer:
@@ -119,6 +140,10 @@ class SandboxApp:
             clock.set(move["set_ms"])
         clock.advance(move.get("advance_ms", 0))
         return _json({"now_ms": clock.now_ms()})
+
+
+def _after(scope: Scope) -> int:
+    return int(parse_qs(scope["query_string"].decode()).get("after", ["0"])[0])
 
 
 def _json(value: object) -> Answer:
@@ -167,20 +192,29 @@ def listen(port: int = 0) -> socket.socket:
     return socket.create_server(("127.0.0.1", port), backlog=512)
 
 
-def make_server(exchange: Exchange) -> uvicorn.Server:
+def make_server(hub: Hub) -> uvicorn.Server:
     """A uvicorn server, silent: cut answers are no errors of ours."""
     config = uvicorn.Config(
-        SandboxApp(exchange),
+        SandboxApp(hub),
         log_level="critical",
         access_log=False,
         lifespan="off",
-        ws="none",
+        ws=SandboxProtocol,
+        ws_ping_interval=None,
+        ws_ping_timeout=None,
+        ws_per_message_deflate=False,
         timeout_graceful_shutdown=1,
     )
     return uvicorn.Server(config)
 
 
-def serve(exchange: Exchange, port: int = 0, *, ready: Callable[[str], None] | None = None) -> None:
+def serve(
+    exchange: Exchange,
+    port: int = 0,
+    *,
+    limits: SocketLimits | None = None,
+    ready: Callable[[str], None] | None = None,
+) -> None:
     """Serve until SIGTERM or SIGINT, then return; ``ready`` is told the URL once the port is taken."""
     # uvicorn raises the signal again once it has stopped; that must not end the process with an error
     kept = {name: signal.signal(name, lambda *_: None) for name in (signal.SIGTERM, signal.SIGINT)}
@@ -188,7 +222,7 @@ def serve(exchange: Exchange, port: int = 0, *, ready: Callable[[str], None] | N
         with listen(port) as listener:
             if ready is not None:
                 ready(url_of(listener))
-            make_server(exchange).run(sockets=[listener])
+            make_server(Hub(exchange, limits)).run(sockets=[listener])
     finally:
         for name, handler in kept.items():
             signal.signal(name, handler)
@@ -199,12 +233,17 @@ def url_of(listener: socket.socket) -> str:
     return f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
+def socket_url_of(url: str) -> str:
+    """The address of the WebSocket beside that of REST."""
+    return f"ws{url.removeprefix('http')}{PATH}"
+
+
 class RunningSandbox:
     """A sandbox that runs in a thread while the ``with`` block does.
 
-    Everything can be reached in-process: ``url``, ``truth``, ``faults``,
-    ``clock``, ``log``, ``exchange``. ``limiter`` is a mode or a limiter with
-    its own clock.
+    Everything can be reached in-process: ``url``, ``ws_url``, ``truth``,
+    ``faults``, ``clock``, ``log``, ``exchange``, ``sockets``. ``limiter`` is a
+    mode or a limiter with its own clock; ``limits`` are the sockets'.
     """
 
     def __init__(
@@ -214,14 +253,21 @@ class RunningSandbox:
         limiter: LimiterMode | WeightLimiter = LimiterMode.BUCKET,
         faults: FaultPlan | None = None,
         manners: Manners | None = None,
+        limits: SocketLimits | None = None,
         instant: bool = False,
         port: int = 0,
     ) -> None:
         judge = limiter if isinstance(limiter, WeightLimiter) else WeightLimiter(LimiterMode(limiter))
         self.world = world or World()
         self.exchange = Exchange(self.world, manners=manners, limiter=judge, faults=faults, instant=instant)
+        self.sockets = Hub(self.exchange, limits)
         self.url = ""
         self._port = port
+
+    @property
+    def ws_url(self) -> str:
+        """Where its WebSocket is."""
+        return socket_url_of(self.url)
 
     @property
     def truth(self) -> Truth:
@@ -246,7 +292,7 @@ class RunningSandbox:
     def __enter__(self) -> Self:
         self._listener = listen(self._port)
         self.url = url_of(self._listener)
-        self._server = make_server(self.exchange)
+        self._server = make_server(self.sockets)
         # connections made before the server accepts wait in the socket's backlog
         self._thread = threading.Thread(target=self._server.run, args=([self._listener],), name="sandbox", daemon=True)
         self._thread.start()

@@ -20,6 +20,7 @@ from hl_pipeline.model.interval import MINUTE_MS, Interval
 from hl_pipeline.sandbox import noise
 from hl_pipeline.sandbox.catalogue import MarketSpec
 from hl_pipeline.sandbox.noise import Floats, Ints
+from hl_pipeline.sandbox.path import Numbers, minute_of
 
 BLOCK_MINUTES = 4 * 1440
 BLOCK_MS = BLOCK_MINUTES * MINUTE_MS
@@ -114,9 +115,13 @@ class Truth:
         minute = now_ms - now_ms % MINUTE_MS
         minutes = self._minutes(coin, start // BLOCK_MS)
         done = minutes.between(start, minute)
-        running = partial_minute(minutes.between(minute, minute + MINUTE_MS), now_ms - minute)
+        running = partial_minute(minutes.between(minute, minute + MINUTE_MS), now_ms - minute, self.trades_key(coin))
         sofar = Columns(*(np.concatenate([getattr(done, n), getattr(running, n)]) for n in Columns.__slots__))
         return merge(sofar, step_ms)
+
+    def trades_key(self, coin: str) -> int:
+        """The stream that says when within a minute the coin's trades come; for ``path.minute_of``."""
+        return self._key(self.markets[coin], "trade times")
 
     def price_at(self, coin: str, now_ms: int) -> Floats:
         """The walk's price at the minute of ``now_ms`` (one number): what a mid price is quoted around."""
@@ -247,21 +252,20 @@ def merge(minutes: Columns, step_ms: int) -> Columns:
     )
 
 
-def partial_minute(final: Columns, elapsed_ms: int) -> Columns:
+def partial_minute(final: Columns, elapsed_ms: int, key: int) -> Columns:
     """What a minute's candle is after ``elapsed_ms``: the same open, the rest on its way to the final values."""
-    if not len(final) or int(final.trades[0]) == 0:
+    minute = minute_of(numbers_of(final, 0), key, int(final.open_ms[0])) if len(final) else None
+    if minute is None:
         return final
-    o, h, low, c = (int(column[0]) for column in (final.open, final.high, final.low, final.close))
-    trades, volume = int(final.trades[0]) * elapsed_ms // MINUTE_MS, int(final.volume[0]) * elapsed_ms // MINUTE_MS
-    if trades == 0:
-        return Columns(final.open_ms, *(np.array([value]) for value in (o, o, o, o, 0, 0, 0)))
-    # the high comes early in half of the minutes, the low in the others; the open's last bits decide which
-    early, late = (MINUTE_MS // 3, MINUTE_MS * 2 // 3)
-    high_at, low_at = (early, late) if (h + low + int(final.open_ms[0]) // MINUTE_MS) % 2 else (late, early)
-    now = c if elapsed_ms >= late else o
-    high = h if elapsed_ms >= high_at else max(o, now)
-    lowest = low if elapsed_ms >= low_at else min(o, now)
-    return Columns(final.open_ms, *(np.array([value]) for value in (o, high, lowest, now, max(volume, 1), 0, trades)))
+    count = minute.count_at(elapsed_ms)
+    opened = minute.final.open
+    now = minute.after(count) if count else Numbers(opened, opened, opened, opened, 0, 0, 0)
+    return Columns(final.open_ms, *(np.array([value], dtype=np.int64) for value in now))
+
+
+def numbers_of(columns: Columns, row: int) -> Numbers:
+    """One row's numbers, without its open time."""
+    return Numbers(*(int(getattr(columns, name)[row]) for name in Columns.__slots__[1:]))
 
 
 def decimal_text(units: int, decimals: int) -> str:

@@ -8,6 +8,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from hl_pipeline.sandbox.catalogue import MarketSpec
+from hl_pipeline.sandbox.path import Numbers
 from hl_pipeline.sandbox.truth import BLOCK_MS, Columns, Truth, decimal_text, volume_text
 from hl_pipeline.sandbox.world import STEPS_MS
 
@@ -70,20 +71,33 @@ class Row:
 
 def encode(market: MarketSpec, interval: str, columns: Columns) -> list[Row]:
     """Candles as wire rows, keys in the order of the recorded answers."""
-    last = STEPS_MS[interval] - 1
-    names = f'"s":"{market.coin}","i":"{interval}"'
+    step, names = STEPS_MS[interval], _names(market, interval)
     decimals = market.price_decimals
     price = {p: decimal_text(p, decimals) for p in _distinct(columns)}
     fields = (getattr(columns, name).tolist() for name in Columns.__slots__)
     return [
-        Row(
-            t,
-            n,
-            f'{{"t":{t},"T":{t + last},{names},"o":"{price[o]}","c":"{price[c]}","h":"{price[h]}","l":"{price[low]}",'
-            f'"v":"{volume_text(market, v, dust)}","n":{n}}}'.encode(),
-        )
-        for t, o, h, low, c, v, dust, n in zip(*fields, strict=True)
+        Row(t, n, _text(t, step, names, [price[p] for p in ohlc], volume_text(market, v, dust), n).encode())
+        for t, *ohlc, v, dust, n in zip(*fields, strict=True)
     ]
+
+
+def candle_text(market: MarketSpec, interval: str, open_ms: int, numbers: Numbers) -> str:
+    """One candle as a wire object."""
+    o, h, low, c, volume, dust, trades = numbers
+    prices = [decimal_text(units, market.price_decimals) for units in (o, h, low, c)]
+    names = _names(market, interval)
+    return _text(open_ms, STEPS_MS[interval], names, prices, volume_text(market, volume, dust), trades)
+
+
+def _names(market: MarketSpec, interval: str) -> str:
+    return f'"s":"{market.coin}","i":"{interval}"'
+
+
+def _text(t: int, step: int, names: str, ohlc: list[str], volume: str, trades: int) -> str:
+    o, h, low, c = ohlc
+    return (
+        f'{{"t":{t},"T":{t + step - 1},{names},"o":"{o}","c":"{c}","h":"{h}","l":"{low}","v":"{volume}","n":{trades}}}'
+    )
 
 
 def pack(rows: list[Row]) -> Chunk:

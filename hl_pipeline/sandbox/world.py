@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from hl_pipeline.model.clock import Clock, SystemClock
 from hl_pipeline.sandbox.catalogue import DAY_MS, MarketSpec, default_markets
+from hl_pipeline.sandbox.path import LATE_MS
 from hl_pipeline.sandbox.truth import Truth
 
 #: The exchange's intervals of fixed length that divide a day. How it anchors 3d, 1w and 1M is not known.
@@ -47,16 +48,29 @@ class Manners:
 
     With ``dense_with_lag`` a quiet slot is published between a third of
     ``quiet_lag_ms`` and all of it after its close.
+
+    On the WebSocket a minute's trades are told at most every ``frame_gap_ms``;
+    trades in its last ``missed_tail_ms`` go without a frame (0: none do), so
+    that about one minute in seven ends short of REST's candle. Contexts and
+    mids come every ``quote_gap_ms``. Whether a subscriber gets the open candle
+    at once is not known of the exchange, nor which builds greet in plain text.
     """
 
     quiet: QuietMode = QuietMode.DENSE_WITH_LAG
     window: WindowMode = WindowMode.OVERLAP
     quiet_lag_ms: int = 600_000
+    frame_gap_ms: int = 1_000
+    missed_tail_ms: int = LATE_MS
+    quote_gap_ms: int = 5_000
+    snapshot_on_subscribe: bool = False
+    greeting: bool = False
 
     def __post_init__(self) -> None:
         # plain words are welcome, unknown ones are not
         object.__setattr__(self, "quiet", QuietMode(self.quiet))
         object.__setattr__(self, "window", WindowMode(self.window))
+        if self.frame_gap_ms < 1 or self.quote_gap_ms < 1:
+            raise ValueError(f"frame_gap_ms {self.frame_gap_ms}, quote_gap_ms {self.quote_gap_ms}: use 1 or more")
 
 
 class World:
