@@ -86,7 +86,7 @@ class Steady:
 
 def simulate(database: Database, markets: int, period_ms: int, hours: float, *, streamed: bool = False) -> Steady:
     """Collect a market's first day, then follow it for ``hours`` in ticks ``period_ms`` apart."""
-    with _follower(database, markets, period_ms) as follow:
+    with _follower(database, markets) as follow:
         follow.collect_first(MINUTE_MS * 10 if streamed else period_ms)
         if streamed:
             follow.begin_stream()
@@ -172,7 +172,7 @@ class _Follower:
 
 
 @contextmanager
-def _follower(database: Database, markets: int, period_ms: int) -> Iterator[_Follower]:
+def _follower(database: Database, markets: int) -> Iterator[_Follower]:
     clock = ManualClock(NOON + 20_000)
     world = World(11, markets=first_perps(markets, NOON - 5 * DAY_MS), clock=clock, history_days=1)
     limit = int(EXCHANGE_WEIGHT_PER_MINUTE * BUDGET_SHARE)
@@ -190,7 +190,7 @@ def _follower(database: Database, markets: int, period_ms: int) -> Iterator[_Fol
         coins = [market.coin for market in world.markets]
         refresh_markets(source, database, clock, coins=coins, intervals=tuple(Interval))
         # one thread: all wait on the same clock
-        yield _Follower(source, database, sandbox, clock, FillPolicy(concurrency=1, patience_ms=period_ms))
+        yield _Follower(source, database, sandbox, clock, FillPolicy(concurrency=1))
 
 
 def main() -> int:

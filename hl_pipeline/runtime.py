@@ -146,7 +146,6 @@ def open_pipeline(
         with database.connection() as connection:
             check_schema(connection)
             claim_venue(connection, settings.venue)
-            cadence = markets.cadence(connection, clock.now_ms())
         budget = PostgresBudget(database, key=f"{settings.venue}-info", max_weight=budget_weight(settings))
         budget.ensure(resize=not only_looks)
         with HyperliquidRest(
@@ -164,7 +163,6 @@ def open_pipeline(
                 policy=FillPolicy(
                     proof=ProofPolicy(settle_ms=int(settings.settle_seconds * 1000)),
                     concurrency=settings.concurrency,
-                    patience_ms=collect_period_ms(settings, cadence),
                 ),
             )
     finally:

@@ -20,7 +20,7 @@ from hl_pipeline.collect.land import Landing, land_answer, land_expiry, land_fai
 from hl_pipeline.model.answer import CandleAnswer, CandleRequest
 from hl_pipeline.model.clock import Clock
 from hl_pipeline.model.failure import BudgetExhausted, DatabaseUnavailable, PipelineError, Superseded
-from hl_pipeline.model.interval import MINUTE_MS, Interval
+from hl_pipeline.model.interval import Interval
 from hl_pipeline.model.ledger import ProofPolicy, SeriesState
 from hl_pipeline.model.plan import PlannedRequest, SlotsOf, answers_first, plan
 from hl_pipeline.model.span import Span
@@ -43,16 +43,11 @@ class CandleSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FillPolicy:
-    """How to fill: when a read is trusted, how many requests at once, on whose weight.
-
-    ``patience_ms``: for so long after its settling a 5m to 1d slot may wait for its 1m candles before it is asked for;
-    a tick's period is right, the slot is then fresh enough still.
-    """
+    """How to fill: when a read is trusted, how many requests at once, on whose weight."""
 
     proof: ProofPolicy = field(default_factory=ProofPolicy)
     concurrency: int = 4
     lane: str = "live"
-    patience_ms: int = MINUTE_MS
 
 
 @dataclass(slots=True)
@@ -153,7 +148,7 @@ def fill(
     others = {state.series_id for state in states} - {state.series_id for state in first}
     if plan((state for state in states if state.series_id in others), now_ms, policy.proof, only=only):
         remaining = (state for state in load() if state.series_id in others)
-        filler.run(choose(plan(remaining, now_ms, policy.proof, patience_ms=policy.patience_ms, only=only)))
+        filler.run(choose(plan(remaining, now_ms, policy.proof, only=only)))
     if report.inserted >= ANALYZE_AFTER_ROWS:
         with database.autocommit() as connection:
             candles.analyze(connection)

@@ -83,8 +83,8 @@ class Reread:
 class ProofPolicy:
     """When a read is trusted (design section 6). All in milliseconds of market time.
 
-    ``late_rows_ms``: so long the exchange may take to publish a quiet minute; a 5m to 1d slot behind a newer candle
-    waits as long for its minutes. ``confirm_ms``: what the stream watches is read by REST once in so long.
+    ``late_rows_ms``: so long the exchange may take to publish a quiet minute; a 5m to 1d slot waits as long for its
+    minutes before it is asked for itself. ``confirm_ms``: what the stream watches is read by REST once in so long.
     """
 
     settle_ms: int = 10_000

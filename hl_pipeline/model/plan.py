@@ -78,13 +78,12 @@ def plan(
     *,
     window: Span | None = None,
     again: bool = False,
-    patience_ms: int = 0,
     only: SlotsOf | None = None,
 ) -> list[PlannedRequest]:
     """Requests for every due slot of every series, nearest deadline first.
 
-    Slots of a derived series are left ``patience_ms`` after their settling, and those behind its newest candle longer:
-    their 1m candles may still come.
+    Slots of a derived series are left until their 1m candles had the time to come (``policy.late_rows_ms``): until then
+    the minutes that came make a provisional candle.
     ``only`` says which slots of a series are this plan's affair; all by default.
     """
     planned: list[PlannedRequest] = []
@@ -92,7 +91,7 @@ def plan(
         allowed = SpanSet.single(0, now_ms + 1) if only is None else only(state, now_ms)
         due = due_slots(state, now_ms, policy, window=window, again=again) & allowed
         if window is None and state.is_derived and not state.never_answered:
-            due = _without_those_to_come(due, state, now_ms, policy, patience_ms)
+            due = _without_those_to_come(due, state, now_ms, policy)
         dead = SpanSet.of(gap.span for gap in state.gaps if gap.is_dead)
         spans = [_widened(span, state, now_ms, policy) for span in pack(due - dead, state.step_ms, _unanswered(state))]
         spans += due & dead  # each alone, as it is: nothing else shall fail with it
@@ -102,19 +101,9 @@ def plan(
     return sorted(planned, key=lambda p: (p.deadline_ms, p.series_id))
 
 
-def _without_those_to_come(
-    due: SpanSet, state: SeriesState, now_ms: int, policy: ProofPolicy, patience_ms: int
-) -> SpanSet:
-    """The due slots of a derived series but for those that 1m candles may still settle.
-
-    The newest are asked for once ``patience_ms`` is over, or the series would be stale. Behind a newer candle nothing
-    is stale, and the exchange may publish a quiet minute minutes late.
-    """
-    interval = state.key.interval
-    unsettled = SpanSet.of([gap.span for gap in state.gaps] + [Span(state.known_until_ms, now_ms)])
-    newest = SpanSet.of(span for span in unsettled if span.end_ms >= state.known_until_ms)
-    patient = SpanSet.single(0, interval.floor(now_ms - policy.settle_ms - max(patience_ms, policy.late_rows_ms)))
-    return due & (newest & SpanSet.single(0, interval.floor(now_ms - policy.settle_ms - patience_ms)) | patient)
+def _without_those_to_come(due: SpanSet, state: SeriesState, now_ms: int, policy: ProofPolicy) -> SpanSet:
+    """The due slots of a derived series but for those that 1m candles may still settle: quiet minutes come late."""
+    return due & SpanSet.single(0, state.key.interval.floor(now_ms - policy.settle_ms - policy.late_rows_ms))
 
 
 def answers_first(states: Sequence[SeriesState], *, window: Span | None = None) -> list[SeriesState]:

@@ -15,8 +15,9 @@ from hl_pipeline.collect.fill import FillPolicy, FillReport, fill
 from hl_pipeline.collect.markets import refresh_markets
 from hl_pipeline.model.candle import Candle, SeriesKey
 from hl_pipeline.model.clock import ManualClock
-from hl_pipeline.model.interval import Interval
-from hl_pipeline.storage import series
+from hl_pipeline.model.interval import Interval, to_datetime
+from hl_pipeline.model.span import Span
+from hl_pipeline.storage import derivation, series
 from hl_pipeline.storage.engine import Database
 from hl_pipeline_tests.fakes import FakeExchange, market
 
@@ -65,7 +66,7 @@ class Bench:
         """Let the minutes pass, then fill."""
         self.clock.advance(minutes * MINUTE)
         self.exchange.requests.clear()
-        report = fill(self.exchange, self.database, self.clock, FillPolicy(concurrency=1, patience_ms=MINUTE))
+        report = fill(self.exchange, self.database, self.clock, FillPolicy(concurrency=1))
         with self.database.connection() as connection:
             assert series.violations(connection) == []
         return report
@@ -151,17 +152,44 @@ def test_a_candle_of_any_interval_is_the_exact_sum_of_its_minutes(database: Data
         assert Decimal(stored[0].volume) == Decimal(truth.volume)
 
 
-def test_a_minute_that_is_missing_holds_its_candle_up_and_after_a_while_the_exchange_is_asked_for_it(
+def test_a_minute_that_is_missing_leaves_its_candle_provisional_and_after_a_while_the_exchange_is_asked_for_it(
     bench: Bench,
 ) -> None:
     bench.fill()
     bench.exchange.hidden.add((M1, NOON + 2 * MINUTE))
     bench.fill(5)
     assert bench.asked() == ["1m"]
-    assert bench.stored(M5, NOON) != (bench.exchange.truth(M5, NOON), "derived", "final")
-    bench.fill(1)
+    minutes = [bench.exchange.truth(M1, NOON + minute * MINUTE) for minute in (0, 1, 3, 4)]
+    assert bench.stored(M5, NOON) == (aggregate(NOON, minutes), "derived", "provisional")
+    for _ in range(4):
+        bench.fill(6)
+        assert bench.asked() == ["1m"]
+    bench.fill(7)
     assert bench.asked() == ["1m", "5m"]
     assert bench.stored(M5, NOON) == (bench.exchange.truth(M5, NOON), "rest", "final")
+    assert bench.rows("select count(*) from hl.candle_revision") == [(0,)], "a preview leaves no revision"
+
+
+@pytest.mark.parametrize(("reason", "stored"), [("unasked", 0), ("failed", 0), ("absent", 1)])
+def test_no_candle_is_made_over_a_minute_that_was_never_read(bench: Bench, reason: str, stored: int) -> None:
+    bench.fill()
+    bench.fill(5)
+    minute = to_datetime(NOON + 2 * MINUTE), to_datetime(NOON + 3 * MINUTE)
+    with bench.database.connection() as connection:
+        base, larger = (found.series_id for found in series.load(connection))
+        connection.execute(
+            "update hl.coverage set final = final - tstzmultirange(tstzrange(%s, %s)) where series_id = %s",
+            (*minute, base),
+        )
+        connection.execute(
+            "insert into hl.gap (series_id, slots, reason, next_try, deadline)"
+            " values (%s, tstzrange(%s, %s), %s, 'infinity', 'infinity')",
+            (base, *minute, reason),
+        )
+        connection.execute("delete from hl.candle where open_time = %s and series_id = %s", (minute[0], base))
+        connection.execute("delete from hl.candle where open_time = %s and series_id = %s", (to_datetime(NOON), larger))
+        derivation.upward(connection, base, Span(NOON, NOON + 5 * MINUTE), 99, bench.clock.now_ms(), 10_000)
+    assert (bench.stored(M5, NOON) is not None) == bool(stored)
 
 
 def test_a_minute_that_comes_late_completes_its_candle(bench: Bench) -> None:

@@ -55,7 +55,7 @@ class Outage:
         assert isinstance(sandbox.clock, ManualClock)
         self.clock = sandbox.clock
         # one thread: each waits on the same clock
-        self.policy = FillPolicy(concurrency=1, patience_ms=2 * MINUTE)
+        self.policy = FillPolicy(concurrency=1)
 
     def tick_and_drain(self) -> int:
         """One live tick and one drain; the requests they planned."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -155,15 +156,14 @@ def five_minutes(back: int) -> Span:
     return Span(end - 5 * MINUTE, end)
 
 
-def test_the_newest_derived_slot_is_asked_for_when_patience_is_over() -> None:
-    state = derived(until=five_minutes(1).start_ms)
-    assert plan([state], NOW, POLICY, patience_ms=10 * MINUTE) == []
-    (planned,) = plan([state], NOW, POLICY, patience_ms=5 * MINUTE)
-    assert planned.wanted == 1
+@pytest.mark.parametrize("is_newest", [True, False])
+def test_a_derived_slot_is_asked_for_once_a_late_minute_had_its_time(is_newest: bool) -> None:
+    def state(back: int) -> SeriesState:
+        slot = five_minutes(back)
+        return derived(until=slot.start_ms) if is_newest else derived(slot, until=five_minutes(0).end_ms)
 
-
-def test_a_derived_slot_behind_a_newer_candle_waits_for_a_late_minute() -> None:
-    newest = five_minutes(0).end_ms
-    assert plan([derived(five_minutes(2), until=newest)], NOW, POLICY, patience_ms=5 * MINUTE) == []
-    (planned,) = plan([derived(five_minutes(6), until=newest)], NOW, POLICY, patience_ms=5 * MINUTE)
-    assert planned.wanted == 1
+    assert plan([state(2)], NOW, POLICY) == []
+    (planned,) = plan([state(6)], NOW, POLICY)
+    assert Span(five_minutes(6).start_ms, five_minutes(6).end_ms) == Span(
+        max(planned.request.start_ms, five_minutes(6).start_ms), min(planned.request.end_ms, five_minutes(6).end_ms)
+    )

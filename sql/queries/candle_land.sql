@@ -35,6 +35,7 @@ revised as (
     from stored
     join incoming using (open_time)
     where stored.finality <> 'o'
+        and not (stored.source = 'd' and stored.finality = 'p') -- what unsettled minutes made was only a preview
         and (
             (stored.fetch_id < %(fetch_id)s and stored.source <> 's')
             or (stored.source = 'd' and incoming.finality = 'f')

@@ -1,9 +1,11 @@
 -- What candles of 5m to 1d do a market's 1m slots make up, and which slots do they settle?
 -- Writes the candles that are new or changed and returns the slots that the ledger does not call settled yet.
 -- A slot is settled when each of its minutes is final or proven empty; it is empty itself when all are. The open slot
--- is kept up to date too. Minutes without trades count only where none has any. A row read from the venue stays.
+-- is kept up to date too, and a closed one whose minutes were all read but are not all settled gets a provisional candle:
+-- the exchange may publish a quiet minute late. Minutes without trades count only where none has any. A row read from
+-- the venue stays.
 with base as materialized (
-    select base.series_id
+    select base.series_id, base.known_until
     from hl.series as landed
     join hl.series as base using (market_id)
     where landed.series_id = %(series_id)s and base.interval = '1m'
@@ -26,7 +28,18 @@ parent as materialized (
 ),
 
 minutes as materialized (
-    select coalesce(range_agg(final + empty), '{}') as settled
+    select
+        coalesce(range_agg(final + empty), '{}') as settled,
+        coalesce(range_agg(empty), '{}') as empty,
+        coalesce(
+            (
+                select range_agg(slots)
+                from hl.gap
+                where gap.series_id = (select series_id from base)
+                    and reason in ('unasked', 'failed', 'exchange_down', 'rejected')
+            ),
+            '{}'
+        ) as unread
     from hl.coverage
     where series_id = (select series_id from base)
         and month >= date_trunc('month', %(day_starts)s::timestamptz)::date
@@ -54,6 +67,7 @@ aggregated as materialized (
         and candle.open_time < parent.last_slot + parent.step
         and (
             candle.finality = 'f'
+            or (candle.finality = 'p' and not (select empty from minutes) @> candle.open_time)
             or date_bin(parent.step, candle.open_time, timestamptz '1970-01-01 00:00:00+00') + parent.step > %(asked_at)s
         )
     group by parent.series_id, parent.step, 3
@@ -74,6 +88,10 @@ rolled as materialized (
             or (
                 open_time + aggregated.step > %(asked_at)s
                 and minutes.settled @> tstzrange(open_time, greatest(open_time, %(settled_until)s))
+            )
+            or (
+                open_time + aggregated.step <= (select known_until from base)
+                and not minutes.unread && tstzrange(open_time, open_time + aggregated.step)
             )
         )
 ),
@@ -108,7 +126,7 @@ written as (
     )
     select
         series_id, open_time, open, high, low, close, volume, trades, %(fetch_id)s, 'd',
-        case when is_whole then 'f' else 'o' end::"char"
+        case when is_whole then 'f' when open_time + step <= %(asked_at)s then 'p' else 'o' end::"char"
     from rolled
     order by series_id, open_time
     on conflict (series_id, open_time) do update
@@ -117,6 +135,7 @@ written as (
         volume = excluded.volume, trades = excluded.trades,
         fetch_id = excluded.fetch_id, source = excluded.source, finality = excluded.finality
     where (candle.source = 'd' or (candle.finality <> 'f' and candle.fetch_id < excluded.fetch_id))
+        and (candle.finality <> 'f' or excluded.finality = 'f')
         and (candle.open, candle.high, candle.low, candle.close, candle.volume, candle.trades, candle.finality)
         is distinct from
         (
