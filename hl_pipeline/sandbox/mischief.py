@@ -33,7 +33,7 @@ def _without_close(frame: Wire) -> object:
 _LIES: tuple[Callable[[Wire], object], ...] = (
     lambda _: GREETING,
     lambda _: '{"channel":"candle","data":',
-    lambda _: "\ud83d\ude80 to the moon",
+    lambda _: "\U0001f680 to the moon",
     lambda _: {"channel": "notYetInvented", "data": {"x": 1}},
     lambda _: {"channel": "candle", "data": None},
     lambda _: {"data": {}},

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
-from contextlib import suppress
 from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -65,11 +64,16 @@ async def serve_socket(hub: Hub, scope: Message, client: str, receive: Receive, 
 
 
 async def _pump(connection: Connection, send: Send) -> None:
-    """Send what is queued, in order, until a goodbye."""
-    with suppress(OSError):  # the client is gone; the reader hears of it too
+    """Send what is queued, in order, until a goodbye. A socket that cannot be sent to is ended."""
+    try:
         while True:
             item = await connection.outbox.get()
             if isinstance(item, Goodbye):
                 await send({"type": "websocket.close", "code": item.code, "reason": item.reason})
                 return
             await send({"type": "websocket.send", "text" if isinstance(item, str) else "bytes": item})
+    except OSError:
+        return  # the client is gone; the reader hears of it too
+    except Exception:
+        connection.drop("could not be sent")
+        raise

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
 
-from hl_pipeline.model.clock import ManualClock
+from hl_pipeline.model.clock import ManualClock, ScaledClock
 from hl_pipeline.model.interval import Interval
+from hl_pipeline.sandbox.catalogue import markets_named
 from hl_pipeline.sandbox.limiter import LimiterMode
 from hl_pipeline.sandbox.server import RunningSandbox
 from hl_pipeline.sandbox.world import Manners, QuietMode, World
@@ -63,3 +65,48 @@ def test_ccxt_loads_every_kind_of_market_and_reads_candles(sandbox: RunningSandb
         assert len(rows) > 4_990
     finally:
         client.session.close()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_official_sdk_s_socket_hears_candles_contexts_mids_and_trades() -> None:
+    from hyperliquid.info import Info
+
+    heard: SimpleQueue[Any] = SimpleQueue()
+    world = World(7, markets=markets_named("BTC", "@107"), clock=ScaledClock(NOW, 120), history_days=2)
+    with RunningSandbox(world, limiter=LimiterMode.OFF, manners=Manners(missed_tail_ms=0)) as sandbox:
+        info = Info(sandbox.url)
+        try:
+            candle = {"type": "candle", "coin": "BTC", "interval": "1m"}
+            others: list[Any] = [
+                {"type": "trades", "coin": "BTC"},
+                {"type": "allMids"},
+                {"type": "activeAssetCtx", "coin": "BTC"},
+                {"type": "activeAssetCtx", "coin": "@107"},
+            ]
+            number = info.subscribe(candle, heard.put)
+            for wish in others:
+                info.subscribe(wish, heard.put)
+            first = listen_for(heard, lambda seen, rows: len(seen) == 5 and len({row["t"] for row in rows}) > 3)
+            assert info.unsubscribe(candle, number)
+        finally:
+            info.disconnect_websocket()
+            info.ws_manager.join(10)
+            info.session.close()
+        minutes = sorted({row["t"] for row in first})[1:-1]
+        truth = sandbox.truth.candles("BTC", Interval.M1, minutes[0], minutes[-1] + 1)
+        last = {row["t"]: row for row in first}
+        assert [(t, last[t]["c"], last[t]["v"], last[t]["n"]) for t in minutes] == [
+            (row.open_ms, row.close, row.volume, row.trades) for row in truth
+        ]
+
+
+def listen_for(heard: SimpleQueue[Any], enough: Callable[[set[str], list[Any]], bool]) -> list[Any]:
+    """The candles heard until there is enough, judged by the channels seen and the candles."""
+    seen: set[str] = set()
+    rows: list[Any] = []
+    while not enough(seen, rows):
+        message = heard.get(timeout=10)
+        seen.add(message["channel"])
+        if message["channel"] == "candle":
+            rows.append(message["data"])
+    return rows
