@@ -43,12 +43,14 @@ def main(arguments: list[str] | None = None) -> None:
     clock: Clock = SystemClock(offset) if manual is None else ManualClock(manual)
     if options.speed is not None:
         clock = ScaledClock(clock.now_ms(), options.speed)
+    # a limiter in real time would be strict with a client whose minutes are shorter
+    limiting = clock if isinstance(clock, ScaledClock) else None
     markets = markets_named(*options.coins.split(",")) if options.coins else None
     world = World(options.seed, markets=markets, clock=clock, history_days=options.history_days)
     exchange = Exchange(
         world,
         manners=Manners(QuietMode(options.quiet_mode), WindowMode(options.window)),
-        limiter=WeightLimiter(LimiterMode(options.limiter), per_minute=options.per_minute),
+        limiter=WeightLimiter(LimiterMode(options.limiter), limiting, options.per_minute),
         faults=FaultPlan.seeded(options.seed, options.chaos) if options.chaos else FaultPlan(options.seed),
         instant=options.instant,
     )

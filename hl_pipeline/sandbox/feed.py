@@ -87,8 +87,7 @@ class Feed:
     def until(self, to_ms: int) -> Iterator[Frame]:
         """What happens in ``(seen_ms, to_ms]``, oldest first; of each topic and minute only the newest state."""
         while self.seen_ms < to_ms:
-            edge = (self.seen_ms + 1) // MINUTE_MS * MINUTE_MS + MINUTE_MS - 1
-            self.seen_ms = min(to_ms, edge)
+            self.seen_ms = min(to_ms, edge_after(self.seen_ms))
             yield from self._step(self.seen_ms)
 
     def skip(self, to_ms: int) -> None:
@@ -166,3 +165,8 @@ class Feed:
         channel = "activeSpotAssetCtx" if market.kind is MarketKind.SPOT else "activeAssetCtx"
         data = {"coin": topic.coin, "ctx": describe.context(world, market, minute_ms)}
         return msgspec.json.encode({"channel": channel, "data": data}).decode()
+
+
+def edge_after(at_ms: int) -> int:
+    """The last millisecond of the minute that goes on after ``at_ms``."""
+    return (at_ms + 1) // MINUTE_MS * MINUTE_MS + MINUTE_MS - 1

@@ -18,7 +18,7 @@ from hl_pipeline.sandbox import subscriptions
 from hl_pipeline.sandbox.connection import Connection
 from hl_pipeline.sandbox.exchange import Exchange
 from hl_pipeline.sandbox.faults import ENDING_KINDS, FRAME_KINDS, HANDSHAKE_KINDS, HOLDING_KINDS, Fault, FaultKind
-from hl_pipeline.sandbox.feed import Feed, Frame
+from hl_pipeline.sandbox.feed import Feed, Frame, edge_after
 from hl_pipeline.sandbox.gate import MinuteCount, SocketLimits
 from hl_pipeline.sandbox.mischief import Garbage, big_frame
 from hl_pipeline.sandbox.socket_log import SocketLog
@@ -135,9 +135,15 @@ class Hub:
     # time
 
     async def _watch(self) -> None:
-        while self._connections:
-            self.look()
-            await asyncio.sleep(LOOK_SECONDS)
+        try:
+            while self._connections:
+                self.look()
+                await asyncio.sleep(LOOK_SECONDS)
+        except Exception:
+            # a sandbox that fails must not look like one that is silent
+            for connection in self._connections.values():
+                connection.drop("the sandbox failed")
+            raise
 
     def look(self) -> None:
         """Tell what happened since the last look, in order, and end the sockets whose time has come."""
@@ -146,7 +152,7 @@ class Hub:
             self.feed.skip(now - _LONGEST_CATCH_UP_MS)
         while True:
             # by the minute, so that a clock that jumps ends a socket between two frames, not after all of them
-            to_ms = min(now, (self.feed.seen_ms + 1) // MINUTE_MS * MINUTE_MS + MINUTE_MS - 1)
+            to_ms = min(now, edge_after(self.feed.seen_ms))
             at_ms = max(to_ms, self.feed.seen_ms)
             for connection in self._connections.values():
                 self._meet(connection, at_ms)

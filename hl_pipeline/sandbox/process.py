@@ -6,13 +6,11 @@ import subprocess
 import sys
 from typing import Self
 
-from hl_pipeline.sandbox.server import socket_url_of
-
 
 class SandboxProcess:
     """``python -m hl_pipeline.sandbox ARGUMENTS`` while the ``with`` block runs; ``url`` is where it answers.
 
-    Its switchboard is at ``{url}/sandbox/...``. Ends with SIGTERM, and with
+    ``ws_url`` is its WebSocket. Its switchboard is at ``{url}/sandbox/...``. Ends with SIGTERM, and with
     SIGKILL if that takes more than ten seconds.
 
     Raises:
@@ -21,22 +19,18 @@ class SandboxProcess:
 
     def __init__(self, *arguments: str) -> None:
         self._command = [sys.executable, "-m", "hl_pipeline.sandbox", *arguments]
-        self.url = ""
+        self.url = self.ws_url = ""
 
     def __enter__(self) -> Self:
         # the command is this interpreter and our own module; arguments come from the caller's code
         self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, text=True)  # noqa: S603
         output = self._process.stdout
-        self.url = output.readline().strip() if output is not None else ""
+        if output is not None:
+            self.url, self.ws_url = output.readline().strip(), output.readline().strip()
         if not self.url:
             self.__exit__()
             raise RuntimeError(f"the sandbox did not start: {' '.join(self._command)}; see its error output above")
         return self
-
-    @property
-    def ws_url(self) -> str:
-        """Where its WebSocket is."""
-        return socket_url_of(self.url)
 
     @property
     def pid(self) -> int:

@@ -27,7 +27,7 @@ from urllib.parse import parse_qs
 import msgspec
 import uvicorn
 
-from hl_pipeline.model.clock import Clock, ManualClock
+from hl_pipeline.model.clock import Clock, ManualClock, ScaledClock
 from hl_pipeline.sandbox.exchange import TEXT, Answer, Exchange
 from hl_pipeline.sandbox.faults import Fault, FaultPlan
 from hl_pipeline.sandbox.gate import SocketLimits
@@ -122,6 +122,8 @@ class SandboxApp:
             "seed": exchange.world.seed,
             "now_ms": clock.now_ms(),
             "clock": type(clock).__name__,
+            # what another process makes the same clock from
+            "scale": vars(clock) if isinstance(clock, ScaledClock) else None,
             "manners": asdict(exchange.manners),
             "limiter": exchange.limiter.mode.value,
             "faults": {number: asdict(fault) for number, fault in exchange.faults.in_force().items()},

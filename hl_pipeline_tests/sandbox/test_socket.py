@@ -8,6 +8,7 @@ from contextlib import ExitStack
 
 import pytest
 from websockets.exceptions import ConnectionClosed, ConnectionClosedOK, InvalidStatus
+from websockets.sync.client import connect
 
 from hl_pipeline.model.clock import ScaledClock, SystemClock
 from hl_pipeline.sandbox.catalogue import markets_named
@@ -277,8 +278,6 @@ def test_the_exchange_pings_nobody_and_answers_every_protocol_ping(sandbox: Runn
 
 
 def test_a_path_that_is_not_the_socket_s_is_not_found(sandbox: RunningSandbox) -> None:
-    from websockets.sync.client import connect
-
     with pytest.raises(InvalidStatus) as refused:
         connect(sandbox.ws_url + "/more", proxy=None)
     assert refused.value.response.status_code == 404
@@ -345,11 +344,16 @@ def test_it_follows_a_clock_that_runs_faster_and_minutes_stay_in_order() -> None
     assert whole == list(range(whole[0], whole[-1] + 1, MINUTE))
 
 
-def test_a_process_of_its_own_has_a_socket_too() -> None:
+def test_a_process_of_its_own_has_a_socket_and_a_clock_that_others_can_share() -> None:
     with SandboxProcess("--coins", "BTC", "--speed", "120", "--history-days", "2") as sandbox:
-        from websockets.sync.client import connect
-
+        assert sandbox.ws_url == f"ws{sandbox.url.removeprefix('http')}/ws"
         with connect(sandbox.ws_url, proxy=None) as socket:
             socket.send(json.dumps({"method": "subscribe", "subscription": candle()}))
             assert json.loads(socket.recv(PATIENCE))["channel"] == "subscriptionResponse"
             assert json.loads(socket.recv(PATIENCE))["data"]["s"] == "BTC"
+        before = json.loads(post(f"{sandbox.url}/sandbox/state", None, method="GET")[1])
+        shared = ScaledClock(**before["scale"])
+        now = shared.now_ms()
+        after = json.loads(post(f"{sandbox.url}/sandbox/state", None, method="GET")[1])
+        assert before["now_ms"] <= now <= after["now_ms"]
+        assert shared.speed == 120
