@@ -229,8 +229,8 @@ class _Filler:
     def _one(self, planned: PlannedRequest) -> None:
         if self._stop.is_set() or self._is_lost(planned):
             return
-        request = planned.request
         asked_ms = self.clock.now_ms()
+        request = planned.at(asked_ms)
         with self.database.autocommit() as connection:
             fetch_id = fetches.asked(
                 connection, "candleSnapshot", asked_ms, request=request, lane=self.policy.lane, run_id=self.run_id

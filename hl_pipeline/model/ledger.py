@@ -405,13 +405,22 @@ def last_reread(state: SeriesState, number: int) -> int:
 
 
 def _reread(state: SeriesState, answered: SpanSet, asked_ms: int, policy: ProofPolicy) -> tuple[int, ...]:
-    """Note which re-reads this answer has done: those whose reach it covers, up to now."""
-    reached = answered.spans[0].start_ms if answered else asked_ms
-    to_now = bool(answered) and answered.spans[-1].end_ms >= state.key.interval.floor(asked_ms)
+    """Note which re-reads this answer has done: those whose slots it covers.
+
+    A request that waited for its weight ends where the live edge was when it was planned; what is missing of the newest
+    slots is too young to be read again.
+    """
+    interval = state.key.interval
+
+    def is_done(reread: Reread) -> bool:
+        wanted = SpanSet.single(
+            max(interval.floor(asked_ms - reread.reach_ms), state.expected_start_ms),
+            interval.floor(asked_ms - reread.age_ms),
+        )
+        return bool(answered) and not wanted - answered
+
     return tuple(
-        asked_ms
-        if to_now and reached <= max(asked_ms - reread.reach_ms, state.expected_start_ms)
-        else last_reread(state, number)
+        asked_ms if is_done(reread) else last_reread(state, number)
         for number, reread in enumerate(policy.rereads_of(state, asked_ms))
     )
 

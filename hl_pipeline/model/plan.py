@@ -8,7 +8,7 @@ edge takes the last 60 slots along for nothing (design section 6, Plan).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hl_pipeline.model.answer import CandleRequest
 from hl_pipeline.model.interval import MINUTE_MS, Interval
@@ -37,7 +37,8 @@ class PlannedRequest:
     """A request, the series it is for, and the most it can weigh.
 
     ``wanted`` of its slots are due, the others come along; ``deadline_ms`` is
-    when the exchange forgets the oldest of those due.
+    when the exchange forgets the oldest of those due. One that ``is_edge`` ends
+    with the slot that was open when it was planned.
     """
 
     series_id: int
@@ -45,6 +46,15 @@ class PlannedRequest:
     weight: int
     deadline_ms: int
     wanted: int
+    is_edge: bool = False
+
+    def at(self, now_ms: int) -> CandleRequest:
+        """The request as it is to be sent at ``now_ms``: one that waited for its weight still ends at the live edge."""
+        request, interval = self.request, self.request.series.interval
+        end_ms = interval.floor(now_ms) + interval.milliseconds
+        if not self.is_edge or end_ms <= request.end_ms:
+            return request
+        return replace(request, end_ms=end_ms)
 
 
 def due_slots(
@@ -97,7 +107,7 @@ def plan(
         spans += due & dead  # each alone, as it is: nothing else shall fail with it
         if window is None and state.is_derived and state.key.interval.floor(now_ms) in allowed:
             spans += _reconciliation(state, spans, now_ms, policy)
-        planned += (_planned(state, span, due) for span in spans)
+        planned += (_planned(state, span, due, now_ms) for span in spans)
     return sorted(planned, key=lambda p: (p.deadline_ms, p.series_id))
 
 
@@ -213,10 +223,11 @@ def _attempts(state: SeriesState, span: Span) -> int:
     return max((gap.attempts for gap in state.gaps if SpanSet.single(*gap.span) & SpanSet.single(*span)), default=0)
 
 
-def _planned(state: SeriesState, span: Span, due: SpanSet) -> PlannedRequest:
+def _planned(state: SeriesState, span: Span, due: SpanSet, now_ms: int) -> PlannedRequest:
     request = CandleRequest(state.key, span.start_ms, span.end_ms)
     wanted = due & SpanSet.single(*span)
     oldest = wanted.spans[0].start_ms if wanted else span.start_ms
     weight = request_weight("candleSnapshot", request.slots)
     deadline = state.key.interval.deadline(oldest)
-    return PlannedRequest(state.series_id, request, weight, deadline, wanted.slots(state.step_ms))
+    is_edge = span.end_ms == state.key.interval.floor(now_ms) + state.step_ms
+    return PlannedRequest(state.series_id, request, weight, deadline, wanted.slots(state.step_ms), is_edge)

@@ -219,3 +219,17 @@ def test_every_slot_is_in_exactly_one_state_after_any_sequence_of_answers_and_fa
             flags = data.draw(st.sampled_from([{}, {"has_rejected_rows": True}, {"has_quiet_rows": True}]))
             ledger.apply(prove(ledger.state, SlotsSeen(Span(start, end), now, opens, **flags), POLICY))
         ledger.check()
+
+
+def test_a_reread_that_waited_minutes_for_its_weight_counts_all_the_same() -> None:
+    hourly, _ = POLICY.rereads
+    start = NOON - 2 * hourly.reach_ms
+    state = series(tracked_from=start, known_until_ms=NOON, has_history=True)
+    planned_end, asked_ms = NOON + MINUTE, NOON + 12 * MINUTE
+    asked = Span(NOON - hourly.reach_ms - HOUR, planned_end)
+    rows = list(range(asked.start_ms, asked.end_ms, MINUTE))
+    change = prove(state, SlotsSeen(asked, asked_ms, rows), POLICY)
+    assert change.state.reread_ms[0] == asked_ms
+    short = Span(NOON - hourly.reach_ms + HOUR, planned_end)
+    change = prove(state, SlotsSeen(short, asked_ms, rows), POLICY)
+    assert change.state.reread_ms[0] == 0

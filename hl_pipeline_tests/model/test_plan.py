@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -167,3 +168,13 @@ def test_a_derived_slot_is_asked_for_once_a_late_minute_had_its_time(is_newest: 
     assert Span(five_minutes(6).start_ms, five_minutes(6).end_ms) == Span(
         max(planned.request.start_ms, five_minutes(6).start_ms), min(planned.request.end_ms, five_minutes(6).end_ms)
     )
+
+
+def test_a_request_that_waited_for_its_weight_still_ends_at_the_live_edge() -> None:
+    (edge,) = plan([known(until=NOW // MINUTE * MINUTE - MINUTE)], NOW, POLICY)
+    late = NOW + 11 * MINUTE
+    assert edge.at(NOW) == edge.request
+    assert edge.at(late) == replace(edge.request, end_ms=Interval.M1.floor(late) + MINUTE)
+    old = Gap(Span(NOW // MINUTE * MINUTE - 900 * MINUTE, NOW // MINUTE * MINUTE - 899 * MINUTE), GapReason.FAILED, NOW)
+    (behind,) = plan([known(old)], NOW, POLICY)
+    assert behind.at(late) == behind.request
