@@ -7,6 +7,7 @@ import dagster as dg
 from hl_pipeline.defs.assets.candle_history import asset_name
 from hl_pipeline.defs.assets.confidence import confidence_scores
 from hl_pipeline.defs.assets.data_contracts import data_contracts
+from hl_pipeline.defs.assets.endpoint_health import endpoint_health
 from hl_pipeline.defs.assets.funding_rates import funding_rates
 from hl_pipeline.defs.assets.gap_queue import gap_queue
 from hl_pipeline.defs.assets.latest_metrics import latest_metrics
@@ -70,8 +71,10 @@ recalculate_confidence = dg.define_asset_job(
 
 health = dg.define_asset_job(
     "health",
-    selection=dg.AssetSelection.assets(system_health) | dg.AssetSelection.checks(vital_signs),
-    description="Write a line of the health log and evaluate the cheap checks; asks the exchange nothing.",
+    selection=dg.AssetSelection.assets(endpoint_health, system_health).without_checks()
+    | dg.AssetSelection.checks(vital_signs),
+    description="Look after the endpoints, write a line of the health log and evaluate the cheap checks; asks an "
+    "endpoint for its clock when nobody did for a minute, and nothing else.",
 )
 
 contracts = dg.define_asset_job(

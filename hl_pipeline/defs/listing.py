@@ -11,6 +11,7 @@ from hl_pipeline.defs.assets.backfill_forecast import backfill_forecast
 from hl_pipeline.defs.assets.candle_history import candle_history
 from hl_pipeline.defs.assets.confidence import confidence_scores
 from hl_pipeline.defs.assets.data_contracts import data_contracts
+from hl_pipeline.defs.assets.endpoint_health import endpoint_health
 from hl_pipeline.defs.assets.funding_history import funding_history
 from hl_pipeline.defs.assets.funding_rates import funding_rates
 from hl_pipeline.defs.assets.gap_queue import gap_queue
@@ -49,6 +50,7 @@ ASSETS = [
     market_context_history,
     confidence_scores,
     latest_metrics,
+    endpoint_health,
     system_health,
     data_contracts,
 ]

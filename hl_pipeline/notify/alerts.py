@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from hl_pipeline.model.alert import Alert, Severity, fingerprint
 from hl_pipeline.model.candle import SeriesKey
 from hl_pipeline.model.dead_letter import DeadLetter
+from hl_pipeline.model.endpoint import Difference
 from hl_pipeline.model.interval import to_datetime
 from hl_pipeline.model.span import SpanSet
 
 __all__ = [
     "Alert",
     "Severity",
+    "endpoints_disagree",
     "failed_check",
     "failed_run",
     "fingerprint",
@@ -25,6 +27,8 @@ __all__ = [
 
 #: Lost is for good, so no later reading can end a loss; it is over when a day went by without another.
 LOSS_QUIET_MS = 86_400_000
+#: Compared every ten minutes; a disagreement unseen for so long belongs to an endpoint that is asked no more.
+DISAGREEMENT_QUIET_MS = 86_400_000
 
 
 def failed_run(job: str, run_id: str, error: str) -> Alert:
@@ -123,6 +127,20 @@ def window_died(letter: DeadLetter) -> Alert:
         ),
         next_step=f"see `hl dlq show {letter.number}`; {letter.next_step}",
         labels={"coin": letter.key.coin, "interval": str(letter.key.interval), "kind": str(letter.kind)},
+    )
+
+
+def endpoints_disagree(primary: str, other: str, key: SeriesKey, found: Sequence[Difference]) -> Alert:
+    """Two endpoints say different things of closed candles; later ones of the same endpoint are the same incident."""
+    newest = f", the newest of {to_datetime(found[-1].open_ms):%Y-%m-%d %H:%M} UTC" if found else ""
+    return Alert(
+        rule="endpoints_disagree",
+        severity=Severity.WARNING,
+        summary=f"{other} says other things than {primary} of {len(found)} closed {key.coin} {key.interval} candles"
+        f"{newest}; {primary} counts",
+        next_step="read both values in hl.endpoint_disagreement; it gets no load while another endpoint is well, and "
+        "this ends when they agree again; if it lasts, take it out of HL_ENDPOINTS",
+        labels={"endpoint": other},
     )
 
 

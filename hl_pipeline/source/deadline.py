@@ -11,11 +11,13 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import httpcore
 import httpx
+
+from hl_pipeline.source.public import public_addresses
 
 _SocketOption = tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
 
@@ -80,8 +82,9 @@ class _Stream(httpcore.NetworkStream):
 
 
 class _Backend(httpcore.SyncBackend):
-    def __init__(self, deadline: Deadline) -> None:
+    def __init__(self, deadline: Deadline, *, public_only: bool = False) -> None:
         self._deadline = deadline
+        self._public_only = public_only
 
     def connect_tcp(
         self,
@@ -91,13 +94,35 @@ class _Backend(httpcore.SyncBackend):
         local_address: str | None = None,
         socket_options: Iterable[_SocketOption] | None = None,
     ) -> httpcore.NetworkStream:
+        if not self._public_only:
+            return self._connect(host, port, timeout, local_address, socket_options)
+        try:
+            addresses = public_addresses(host, port)
+        except OSError as error:
+            raise httpcore.ConnectError(str(error)) from error
+        for address in addresses[:-1]:
+            with suppress(httpcore.ConnectError, httpcore.ConnectTimeout):
+                return self._connect(address, port, timeout, local_address, socket_options)
+        return self._connect(addresses[-1], port, timeout, local_address, socket_options)
+
+    def _connect(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None,
+        local_address: str | None,
+        socket_options: Iterable[_SocketOption] | None,
+    ) -> httpcore.NetworkStream:
         left = self._deadline.left(timeout, httpcore.ConnectTimeout)
         inner = super().connect_tcp(host, port, left, local_address, socket_options)
         return _Stream(inner, self._deadline)
 
 
-def client_with(deadline: Deadline, *, max_connections: int = 8) -> httpx.Client:
-    """An httpx client on HTTP/1.1 that keeps connections, obeys ``deadline``, and neither proxies nor redirects."""
+def client_with(deadline: Deadline, *, max_connections: int = 8, public_only: bool = False) -> httpx.Client:
+    """An httpx client on HTTP/1.1 that keeps connections, obeys ``deadline``, and neither proxies nor redirects.
+
+    With ``public_only`` it connects to addresses of the public internet alone, or raises NotPublic.
+    """
     certificates = httpx.create_ssl_context(trust_env=False)
     transport = httpx.HTTPTransport(verify=certificates, trust_env=False)
     # httpx offers no way to hand its transport a network backend, so its pool is replaced by our own.
@@ -108,6 +133,6 @@ def client_with(deadline: Deadline, *, max_connections: int = 8) -> httpx.Client
         keepalive_expiry=30.0,
         http1=True,
         http2=False,
-        network_backend=_Backend(deadline),
+        network_backend=_Backend(deadline, public_only=public_only),
     )
     return httpx.Client(transport=transport, trust_env=False, follow_redirects=False)

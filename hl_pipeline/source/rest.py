@@ -1,7 +1,8 @@
 """The exchange's info service over REST: reserve weight, ask, judge, decode, settle, and try again if that helps.
 
 Everything that waits or repeats is here and nowhere above. One client serves a
-process and all its threads.
+process and all its threads. With several endpoints each attempt may go to
+another one; which, is said in ``failover``.
 """
 
 from __future__ import annotations
@@ -10,20 +11,29 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Self, TypeVar
 
 import httpx
 
 from hl_pipeline.model.answer import CandleAnswer, CandleRequest, MarketsAnswer, Receipt, RejectedRow
 from hl_pipeline.model.budget import CLAIM_REPEAT_SECONDS, Reservation, WeightBudget
-from hl_pipeline.model.failure import BudgetExhausted, RateLimited, RequestRefused, TryAgain
+from hl_pipeline.model.candle import Candle
+from hl_pipeline.model.endpoint import EndpointRegistry, Sighting
+from hl_pipeline.model.failure import (
+    BudgetExhausted,
+    InvalidSetting,
+    RateLimited,
+    RequestRefused,
+    TryAgain,
+)
 from hl_pipeline.model.interval import WINDOW_SLOTS
 from hl_pipeline.model.market import FundingRate, Market, MarketContext
 from hl_pipeline.model.tariff import FUNDING_PAGE_ROWS, request_weight
 from hl_pipeline.source import candles as candle_answers
 from hl_pipeline.source import markets as market_answers
+from hl_pipeline.source.failover import VERDICT_SECONDS, BeingProbed, Route, Turn
 from hl_pipeline.source.retry import Patience
 from hl_pipeline.source.service import Ambiguous, InfoService, Unserved
 
@@ -68,22 +78,41 @@ class _Question(Generic[_T]):
         return " ".join(str(word) for word in words if word)
 
 
+@dataclass(slots=True)
+class _Call:
+    """One call under way: until when it has patience, whom it tried, who answered 500, what that cost."""
+
+    give_up_at: float
+    tried: set[str] = field(default_factory=set)
+    doubted: set[str] = field(default_factory=set)
+    attempt: int = 1
+    spent: int = 0
+    refused: int = 0
+
+
 class HyperliquidRest:
-    """A client of the info service at ``endpoint_url``.
+    """A client of the info service at ``endpoint_url``, or at any of several, the primary first.
 
     Every request reserves its weight in ``budget`` before it is sent, and
     settles what it cost. ``deadline_s`` bounds one request from connecting to
     the last byte, ``max_body_bytes`` bounds its answer, packed and unpacked;
-    ``patience`` bounds repetition and waiting. ``client`` is for tests: the
-    built-in one keeps the deadline at every socket read, follows no redirect
-    and ignores proxy variables.
+    ``patience`` bounds repetition and waiting. ``registry`` keeps the endpoints'
+    breakers; without one none ever rests. ``public_only`` refuses a host whose
+    name leads to a private address. ``client`` is for tests: the built-in one
+    keeps the deadline at every socket read, follows no redirect and ignores
+    proxy variables.
+
+    All endpoints together share the one ``budget``: the exchange counts weight
+    by the address that asks, whichever way it asks.
     """
 
     def __init__(
         self,
-        endpoint_url: str,
+        endpoint_url: str | Sequence[str],
         *,
         budget: WeightBudget,
+        registry: EndpointRegistry | None = None,
+        public_only: bool = False,
         deadline_s: float = 15.0,
         max_body_bytes: int = 8_000_000,
         patience: Patience | None = None,
@@ -91,9 +120,19 @@ class HyperliquidRest:
         sleep: Callable[[float], None] = time.sleep,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._service = InfoService(
-            endpoint_url, deadline_s=deadline_s, max_body_bytes=max_body_bytes, client=client, monotonic=monotonic
-        )
+        services = [
+            InfoService(
+                url,
+                deadline_s=deadline_s,
+                max_body_bytes=max_body_bytes,
+                public_only=public_only,
+                client=client,
+                monotonic=monotonic,
+            )
+            for url in ([endpoint_url] if isinstance(endpoint_url, str) else endpoint_url)
+        ]
+        self._services = {service.url: service for service in services}
+        self._route = Route([service.url for service in services], registry, monotonic)
         self._budget = budget
         self._patience = patience or Patience()
         self._sleep = sleep
@@ -104,8 +143,13 @@ class HyperliquidRest:
 
     @property
     def endpoint(self) -> str:
-        """The address asked, as it stands in receipts."""
-        return self._service.url
+        """The primary's address, as it stands in receipts."""
+        return self._route.urls[0]
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """Every address that may be asked, the primary first; a receipt names the one that answered."""
+        return self._route.urls
 
     @property
     def stats(self) -> Stats:
@@ -115,7 +159,8 @@ class HyperliquidRest:
 
     def close(self) -> None:
         """Close the kept connections."""
-        self._service.close()
+        for service in self._services.values():
+            service.close()
 
     def __enter__(self) -> Self:
         return self
@@ -133,24 +178,17 @@ class HyperliquidRest:
             BudgetExhausted: our own budget stayed empty for longer than the patience.
             ValueError: the span is empty, negative or off the interval's grid.
         """
-        length = request.series.interval.milliseconds
-        if not 0 <= request.start_ms < request.end_ms or request.start_ms % length or request.end_ms % length:
-            raise ValueError(f"{request}: the span has to be positive and on the grid of {length} ms")
-        asked = {
-            "coin": request.series.coin,
-            "interval": request.series.interval.value,
-            "startTime": request.start_ms,
-            "endTime": request.end_ms - 1,
-        }
-        (found, rejected, outside), receipt = self._ask(
-            _Question(
-                {"type": "candleSnapshot", "req": asked},
-                min(request.slots, WINDOW_SLOTS),
-                lambda body: candle_answers.decode_candles(body, request),
-                lambda answer: len(answer[0]) + len(answer[1]) + answer[2],
-            ),
-            lane,
-        )
+        (found, rejected, outside), receipt = self._ask(_candles_question(request), lane)
+        return CandleAnswer(request, found, rejected, outside, receipt)
+
+    def candles_of(self, endpoint: str, request: CandleRequest, *, lane: str = "live") -> CandleAnswer:
+        """What one of ``endpoints`` answers, asked once, whatever its breaker says.
+
+        Raises:
+            TryAgain, RequestRefused: as ``candles``, after this one attempt; the registry is not told.
+            BudgetExhausted: no weight is left at this moment; nothing was sent.
+        """
+        (found, rejected, outside), receipt = self._ask_once(endpoint, _candles_question(request), lane)
         return CandleAnswer(request, found, rejected, outside, receipt)
 
     def markets(self, dexes: Iterable[str] = ("",), *, spot: bool = False, lane: str = "live") -> MarketsAnswer:
@@ -177,8 +215,16 @@ class HyperliquidRest:
 
     def exchange_time_ms(self, *, lane: str = "live") -> int:
         """The exchange's own clock, in milliseconds since the epoch, UTC."""
-        question = _Question({"type": "exchangeStatus"}, 0, market_answers.decode_exchange_status, _no_rows)
-        return self._ask(question, lane)[0]
+        return self._ask(_status_question(), lane)[0]
+
+    def sight(self, endpoint: str, *, lane: str = "live") -> Sighting:
+        """The clock of one of ``endpoints``, asked once, whatever its breaker says; weight 2.
+
+        Raises:
+            As ``candles_of``.
+        """
+        time_ms, receipt = self._ask_once(endpoint, _status_question(), lane)
+        return Sighting(time_ms, receipt.latency_ms)
 
     def all_mids(self, dex: str = "", *, lane: str = "live") -> dict[str, str]:
         """Mid price by coin; spot stands with the exchange's own dex. Unreadable entries are logged and left out."""
@@ -214,35 +260,105 @@ class HyperliquidRest:
         return rates, rejected, receipt
 
     def _ask(self, question: _Question[_T], lane: str) -> tuple[_T, Receipt]:
-        """The retry layer: attempts while the failure is one that time heals and patience lasts."""
-        give_up_at = self._monotonic() + self._patience.total_s
-        spent = refused = 0
-        attempt = 1
+        """The retry layer: attempts while the failure is one that time or another endpoint heals, and patience lasts.
+
+        After a failure the next endpoint that is well is asked at once; when all were tried there is a pause.
+        """
+        call = _Call(self._monotonic() + self._patience.total_s)
         while True:
-            reservation = self._reserve(question, lane, give_up_at)
+            self._route.require_open()
+            reservation = self._reserve(question, lane, call.give_up_at)
+            turn = self._turn(call, reservation)
             try:
-                answer, receipt, weight = self._once(question, reservation)
+                answer, receipt, weight = self._once(self._services[turn.url], question, reservation)
             except TryAgain as error:
-                self._count(errors=1, status_429=int(isinstance(error, RateLimited)))
-                refused += isinstance(error, RateLimited)
-                spent += self._settle_failed(question, reservation, error)
-                pause = self._patience.pause_after(error, attempt)
-                allowed = _ATTEMPTS_ON_AMBIGUOUS_500 if isinstance(error, Ambiguous) else self._patience.attempts
-                if isinstance(error, RateLimited):
-                    self._keep_quiet(pause)
-                if attempt >= allowed or self._monotonic() + pause > give_up_at:
-                    raise
-                _LOG.info("attempt %d at %s failed, next in %.1f s: %s", attempt, question.name, pause, error)
-                self._sleep(pause)
+                self._failed(call, turn, question, reservation, error)
+                self._pause(call, question, error)
             except BaseException as error:
                 self._count(errors=1)
                 self._settle_failed(question, reservation, error)
+                if isinstance(error, RequestRefused):
+                    self._route.answered(turn)
+                else:
+                    self._route.release(turn)
                 raise
             else:
                 self._settle(reservation, weight)
-                return answer, replace(receipt, weight=spent + weight, retries=attempt - 1, refused=refused)
-            attempt += 1
+                self._route.answered(turn, call.doubted)
+                spent = call.spent + weight
+                return answer, replace(receipt, weight=spent, retries=call.attempt - 1, refused=call.refused)
+            call.attempt += 1
             self._count(retries=1)
+
+    def _ask_once(self, endpoint: str, question: _Question[_T], lane: str) -> tuple[_T, Receipt]:
+        """One attempt at one endpoint: no waiting, no repetition, no report."""
+        service = self._services.get(endpoint)
+        if service is None:
+            raise InvalidSetting(f"{endpoint} is not among the endpoints: {', '.join(self.endpoints)}")
+        try:
+            reservation = self._reserve(question, lane, self._monotonic())
+        except RateLimited as error:  # nothing was sent, and this endpoint may be innocent
+            raise BudgetExhausted(str(error), retry_after=error.retry_after) from error
+        try:
+            answer, receipt, weight = self._once(service, question, reservation)
+        except BaseException as error:
+            self._count(errors=1, status_429=int(isinstance(error, RateLimited)))
+            self._settle_failed(question, reservation, error)
+            raise
+        self._settle(reservation, weight)
+        return answer, replace(receipt, weight=weight)
+
+    def _turn(self, call: _Call, reservation: Reservation) -> Turn:
+        """Whom this attempt asks; waits a little for another's verdict on the last endpoint.
+
+        Raises:
+            ExchangeUnavailable, RateLimited: nobody may be asked; the reservation is given back.
+        """
+        until = min(call.give_up_at, self._monotonic() + VERDICT_SECONDS)
+        while True:
+            try:
+                return self._route.choose(call.tried)
+            except BeingProbed as error:
+                wait = error.retry_after or 0.0
+                if self._monotonic() + wait > until:
+                    self._settle(reservation, 0)
+                    raise
+                self._sleep(wait)
+            except BaseException:
+                self._settle(reservation, 0)
+                raise
+
+    def _failed(
+        self, call: _Call, turn: Turn, question: _Question[_T], reservation: Reservation, error: TryAgain
+    ) -> None:
+        """Pay for a failed attempt and tell of it. Whether a 500 on candles was the endpoint's fault, another says."""
+        self._count(errors=1, status_429=int(isinstance(error, RateLimited)))
+        call.refused += isinstance(error, RateLimited)
+        call.spent += self._settle_failed(question, reservation, error)
+        if not isinstance(error, RateLimited):  # it is our address that is limited, whichever way we ask
+            call.tried.add(turn.url)
+        if isinstance(error, Ambiguous):
+            call.doubted.add(turn.url)
+            self._route.release(turn)
+        else:
+            self._route.failed(turn, error)
+
+    def _pause(self, call: _Call, question: _Question[_T], error: TryAgain) -> None:
+        """Wait as long as the failure asks for, not at all if another endpoint may do better; raise it at the end."""
+        limited = isinstance(error, RateLimited)
+        pause = self._patience.pause_after(error, call.attempt)
+        if limited:
+            self._keep_quiet(pause)
+        elif self._route.has_other(call.tried):
+            pause = 0.0
+        else:
+            call.tried.clear()
+        allowed = _ATTEMPTS_ON_AMBIGUOUS_500 if isinstance(error, Ambiguous) else self._patience.attempts
+        if call.attempt >= allowed or self._monotonic() + pause > call.give_up_at or not self._route.is_open():
+            raise error
+        _LOG.info("attempt %d at %s failed, next in %.1f s: %s", call.attempt, question.name, pause, error)
+        if pause:
+            self._sleep(pause)
 
     def _reserve(self, question: _Question[_T], lane: str, give_up_at: float) -> Reservation:
         """Weight for one request, waited for while patience lasts.
@@ -283,15 +399,15 @@ class HyperliquidRest:
             )
         self._sleep(wait)
 
-    def _once(self, question: _Question[_T], reservation: Reservation) -> tuple[_T, Receipt, int]:
+    def _once(self, service: InfoService, question: _Question[_T], reservation: Reservation) -> tuple[_T, Receipt, int]:
         self._count(requests=1)
         started = self._monotonic()
-        body = self._service.post(question.payload, question.name)
+        body = service.post(question.payload, question.name)
         latency_ms = (self._monotonic() - started) * 1000
         answer = question.decode(body)
         weight = request_weight(question.kind, question.rows(answer))
         digest = hashlib.sha256(body).digest()
-        return answer, Receipt(self.endpoint, _OK, latency_ms, reservation.weight, digest), weight
+        return answer, Receipt(service.url, _OK, latency_ms, reservation.weight, digest), weight
 
     def _settle_failed(self, question: _Question[_T], reservation: Reservation, error: BaseException) -> int:
         """Settle a failed attempt: the base where no rows were served, else all that was reserved, as nobody knows."""
@@ -317,6 +433,28 @@ class HyperliquidRest:
 
 def _no_rows(_: object) -> int:
     return 0
+
+
+def _status_question() -> _Question[int]:
+    return _Question({"type": "exchangeStatus"}, 0, market_answers.decode_exchange_status, _no_rows)
+
+
+def _candles_question(request: CandleRequest) -> _Question[tuple[list[Candle], list[RejectedRow], int]]:
+    length = request.series.interval.milliseconds
+    if not 0 <= request.start_ms < request.end_ms or request.start_ms % length or request.end_ms % length:
+        raise ValueError(f"{request}: the span has to be positive and on the grid of {length} ms")
+    asked = {
+        "coin": request.series.coin,
+        "interval": request.series.interval.value,
+        "startTime": request.start_ms,
+        "endTime": request.end_ms - 1,
+    }
+    return _Question(
+        {"type": "candleSnapshot", "req": asked},
+        min(request.slots, WINDOW_SLOTS),
+        lambda body: candle_answers.decode_candles(body, request),
+        lambda answer: len(answer[0]) + len(answer[1]) + answer[2],
+    )
 
 
 def _markets_question(dex: str) -> _Question[market_answers.MarketsAndContexts]:

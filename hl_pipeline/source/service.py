@@ -13,6 +13,7 @@ from hl_pipeline.model.failure import BadAnswer, ExchangeUnavailable, RateLimite
 from hl_pipeline.source.body import read_body
 from hl_pipeline.source.deadline import Deadline, client_with
 from hl_pipeline.source.endpoint import info_url
+from hl_pipeline.source.public import NotPublic
 from hl_pipeline.source.retry import retry_after_seconds
 
 _HEADERS = {"Content-Type": "application/json", "Accept": "application/json", "Accept-Encoding": "gzip"}
@@ -37,8 +38,9 @@ class InfoService:
     """The info service at an endpoint, over HTTP/1.1 with kept connections; may be used by several threads.
 
     ``deadline_s`` bounds a request from connecting to the last byte;
-    ``max_body_bytes`` bounds its answer, packed and unpacked. A ``client`` of
-    one's own is for tests; the built-in one keeps the deadline at every socket
+    ``max_body_bytes`` bounds its answer, packed and unpacked. ``public_only``
+    refuses a host whose name leads to a private address. A ``client`` of one's
+    own is for tests; the built-in one keeps the deadline at every socket
     read, follows no redirect and ignores proxy variables.
 
     Raises:
@@ -51,6 +53,7 @@ class InfoService:
         *,
         deadline_s: float,
         max_body_bytes: int,
+        public_only: bool = False,
         client: httpx.Client | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -58,7 +61,7 @@ class InfoService:
         self._deadline_s = deadline_s
         self._max_body_bytes = max_body_bytes
         self._deadline = Deadline(monotonic)
-        self._client = client or client_with(self._deadline)
+        self._client = client or client_with(self._deadline, public_only=public_only)
 
     def close(self) -> None:
         """Close the kept connections."""
@@ -68,7 +71,7 @@ class InfoService:
         """The unpacked body of the 200 that answers ``payload``; ``name`` says in errors what was asked.
 
         Raises:
-            ExchangeUnavailable: no connection, the deadline, a cut body, 5xx.
+            ExchangeUnavailable: no connection (or only to a private address), the deadline, a cut body, 5xx.
             RateLimited: 429, with Retry-After if it was usable.
             BadAnswer: a body above the cap, in a strange encoding, or a status that means nothing here.
             RequestRefused: 422, another 4xx, or a redirect.
@@ -83,6 +86,8 @@ class InfoService:
                 if response.status_code != _OK:
                     raise self._failure(payload, name, response)
                 return self._read(response)
+        except NotPublic as error:
+            raise Unserved(f"{self.url} is not asked for {name}: {error}") from error
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise Unserved(
                 f"{self.url} cannot be reached for {name} ({type(error).__name__}: {error}); asking again may help"

@@ -3,6 +3,7 @@
 # no postponed annotations here: Dagster refuses a context whose type is a string
 import dagster as dg
 
+from hl_pipeline.defs.assets.endpoint_health import endpoint_health
 from hl_pipeline.defs.assets.live_candles import live_candles
 from hl_pipeline.defs.automation import share_running
 from hl_pipeline.defs.describe import HEALTH, KINDS, OWNERS, columns, said_plainly, table
@@ -31,7 +32,7 @@ def vitals_of(pipeline: Pipeline) -> Vitals:
 
 
 @dg.asset(
-    deps=[live_candles],
+    deps=[live_candles, endpoint_health],
     group_name=HEALTH,
     owners=OWNERS,
     kinds=KINDS,
