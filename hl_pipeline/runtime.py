@@ -20,10 +20,12 @@ from hl_pipeline.model.ledger import ProofPolicy
 from hl_pipeline.model.span import Span
 from hl_pipeline.model.tariff import request_weight
 from hl_pipeline.settings import Settings
+from hl_pipeline.source.endpoint import info_url
 from hl_pipeline.source.rest import HyperliquidRest
 from hl_pipeline.storage import markets
 from hl_pipeline.storage.budget import PostgresBudget
 from hl_pipeline.storage.embedded import attach
+from hl_pipeline.storage.endpoints import PostgresEndpoints
 from hl_pipeline.storage.engine import Connection, Database
 from hl_pipeline.storage.markets import Cadence
 from hl_pipeline.storage.migrations import check_schema, claim_venue
@@ -67,6 +69,11 @@ class Pipeline:
         return replace(self.policy, lane=Lane.BACKFILL)
 
     @property
+    def endpoints(self) -> PostgresEndpoints:
+        """The endpoints' breakers, as all processes share them."""
+        return endpoint_registry(self.database, self.clock)
+
+    @property
     def backfill_ceiling(self) -> Ceiling:
         """The most that one back-fill may need."""
         return Ceiling(self.settings.backfill_max_weight, self.settings.backfill_max_minutes)
@@ -96,6 +103,11 @@ def live_weight(settings: Settings, cadence: Cadence) -> int:
 
 def _tick_weight(cadence: Cadence) -> int:
     return cadence.markets * _MARKET_WEIGHT + request_weight("metaAndAssetCtxs")
+
+
+def endpoint_registry(database: Database, clock: Clock) -> PostgresEndpoints:
+    """The endpoints' breakers; they keep the server's time, unless ``clock`` is a simulated one."""
+    return PostgresEndpoints(database, clock=None if isinstance(clock, SystemClock) else clock)
 
 
 def budget_weight(settings: Settings) -> int:
@@ -148,9 +160,14 @@ def open_pipeline(
             claim_venue(connection, settings.venue)
         budget = PostgresBudget(database, key=f"{settings.venue}-info", max_weight=budget_weight(settings))
         budget.ensure(resize=not only_looks)
+        endpoints = endpoint_registry(database, clock)
+        if not only_looks:
+            endpoints.ensure([info_url(endpoint) for endpoint in settings.endpoints])
         with HyperliquidRest(
-            settings.endpoint,
+            settings.endpoints,
             budget=budget,
+            registry=endpoints,
+            public_only=settings.venue != "sandbox",
             deadline_s=settings.request_deadline_seconds,
             max_body_bytes=settings.max_body_bytes,
         ) as source:

@@ -37,6 +37,8 @@ _ENDPOINTS = {
     "testnet": "https://api.hyperliquid-testnet.xyz",
     "sandbox": "http://127.0.0.1:4010",
 }
+_PORTS = {"https": 443, "http": 80}
+MOST_ENDPOINTS = 8
 _COIN = re.compile(r"[A-Za-z0-9@:/_.*?-]{1,64}")  # as hl.market checks it
 _HOST = re.compile(r"(?!-)[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})+")
 
@@ -57,6 +59,7 @@ CommaList = BeforeValidator(_split)
 class Settings(BaseModel):
     """Everything that can be set. Frozen; secrets do not show in its repr.
 
+    ``endpoints`` are wire-compatible, the first is the primary, and ``endpoint`` is that first one.
     ``home`` is absolute; ``settle_seconds`` is how long after its close a candle may still change;
     ``request_deadline_seconds`` bounds one request in total; ``backfill_max_weight`` and ``backfill_max_minutes`` are
     what one back-fill may need (Dagster ends a run after an hour); ``clock_offset_ms`` shifts market time, in the
@@ -68,6 +71,7 @@ class Settings(BaseModel):
 
     venue: Literal["live", "testnet", "sandbox"] = "live"
     endpoint: str = ""
+    endpoints: Annotated[tuple[str, ...], CommaList] = ()
     allowed_hosts: Annotated[tuple[str, ...], CommaList] = ()
     database_url: SecretStr | None = None
     dagster_database_url: SecretStr | None = None
@@ -116,6 +120,17 @@ class Settings(BaseModel):
         """Dagster's folder."""
         return self.venue_home / "dagster"
 
+    def stream_url(self, endpoint: str | None = None) -> str:
+        """Where the WebSocket of one of ``endpoints`` is, of the first by default: ``wss://host/ws``.
+
+        Raises:
+            InvalidSetting: it is none of the endpoints, so nobody has judged its host.
+        """
+        base = self.endpoint if endpoint is None else endpoint.removesuffix("/")
+        if base not in self.endpoints:
+            raise InvalidSetting(f"{base!r} is none of the endpoints: name it in HL_ENDPOINTS")
+        return f"ws{base.removeprefix('http')}/ws"
+
     @field_validator("home")
     @classmethod
     def _absolute(cls, home: Path) -> Path:
@@ -159,18 +174,38 @@ class Settings(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _endpoint_of_venue(cls, values: Any) -> Any:
-        if isinstance(values, dict) and not values.get("endpoint"):
-            return {**values, "endpoint": _ENDPOINTS.get(values.get("venue", "live"), "")}
-        return values
+        """One endpoint is a list of one, and the first of a list is the one endpoint."""
+        if not isinstance(values, dict):
+            return values
+        first, listed = values.get("endpoint"), values.get("endpoints")
+        if not first and listed:
+            first = (listed.split(",") if isinstance(listed, str) else listed)[0].strip()
+        first = first or _ENDPOINTS.get(values.get("venue", "live"), "")
+        return {**values, "endpoint": first, "endpoints": listed or (first,)}
 
     @field_validator("endpoint")
     @classmethod
     def _endpoint_is_plain(cls, endpoint: str) -> str:
         return endpoint.removesuffix("/")
 
+    @field_validator("endpoints")
+    @classmethod
+    def _endpoints_are_plain(cls, endpoints: tuple[str, ...]) -> tuple[str, ...]:
+        if len(endpoints) > MOST_ENDPOINTS:
+            raise ValueError(f"{len(endpoints)} are named; {MOST_ENDPOINTS} are the most that are probed")
+        return tuple(endpoint.removesuffix("/") for endpoint in endpoints)
+
     @model_validator(mode="after")
     def _belongs_together(self) -> Self:
-        _judge_endpoint(self.endpoint, self.venue, self.allowed_hosts)
+        name = "HL_ENDPOINT" if self.endpoints == (self.endpoint,) else "HL_ENDPOINTS"
+        for endpoint in (self.endpoint, *self.endpoints):
+            _judge_endpoint(name, endpoint, self.venue, self.allowed_hosts)
+        if self.endpoint != self.endpoints[0]:
+            raise ValueError(
+                f"HL_ENDPOINT: {self.endpoint!r} is not {self.endpoints[0]!r}, the first of HL_ENDPOINTS; "
+                "set one of the two"
+            )
+        _judge_distinct(self.endpoints)
         if self.clock_offset_ms and self.venue != "sandbox":
             raise ValueError("HL_CLOCK_OFFSET_MS: market time may only be shifted in the sandbox; unset it")
         if self.dagster_database_url is not None and self.database_url is None:
@@ -178,32 +213,36 @@ class Settings(BaseModel):
         return self
 
 
-def _judge_endpoint(endpoint: str, venue: str, allowed_hosts: tuple[str, ...]) -> None:
+def _judge_endpoint(name: str, endpoint: str, venue: str, allowed_hosts: tuple[str, ...]) -> None:
     if "@" in endpoint:
-        raise ValueError("HL_ENDPOINT: carries a user or password, which no exchange needs; remove it")
+        raise ValueError(f"{name}: carries a user or password, which no exchange needs; remove it")
     try:
         parts = urlsplit(endpoint)
         host, _ = parts.hostname or "", parts.port
     except ValueError:
-        raise ValueError(f"HL_ENDPOINT: {endpoint!r} is not a URL; write it like {_ENDPOINTS[venue]}") from None
+        raise ValueError(f"{name}: {endpoint!r} is not a URL; write it like {_ENDPOINTS[venue]}") from None
     if not endpoint.isascii() or not endpoint.isprintable() or " " in endpoint or "\\" in endpoint:
-        raise ValueError(
-            f"HL_ENDPOINT: {endpoint!r} has characters no host name has; write it like {_ENDPOINTS[venue]}"
-        )
+        raise ValueError(f"{name}: {endpoint!r} has characters no host name has; write it like {_ENDPOINTS[venue]}")
     if parts.path or parts.query or parts.fragment or "?" in endpoint or "#" in endpoint:
-        raise ValueError(f"HL_ENDPOINT: {endpoint!r} must end after the host; write it like {_ENDPOINTS[venue]}")
+        raise ValueError(f"{name}: {endpoint!r} must end after the host; write it like {_ENDPOINTS[venue]}")
     if venue == "sandbox":
         if parts.scheme != "http" or not _is_loopback(host):
-            raise ValueError(
-                f"HL_ENDPOINT: {endpoint!r} is no sandbox: that is http on loopback, like {_ENDPOINTS[venue]}"
-            )
+            raise ValueError(f"{name}: {endpoint!r} is no sandbox: that is http on loopback, like {_ENDPOINTS[venue]}")
         return
     known = {urlsplit(_ENDPOINTS[venue]).hostname, *allowed_hosts}
     if parts.scheme != "https" or host not in known:
         raise ValueError(
-            f"HL_ENDPOINT: {endpoint!r} must be https to {' or '.join(sorted(map(str, known)))}; "
+            f"{name}: {endpoint!r} must be https to {' or '.join(sorted(map(str, known)))}; "
             "add a host you trust to HL_ALLOWED_HOSTS, or set HL_VENUE=sandbox for a local one"
         )
+
+
+def _judge_distinct(endpoints: tuple[str, ...]) -> None:
+    """Refuses one server under two spellings: it would be probed, and counted as a way out, twice."""
+    places = [(parts.hostname, parts.port or _PORTS[parts.scheme]) for parts in map(urlsplit, endpoints)]
+    for place, endpoint in zip(places, endpoints, strict=True):
+        if places.count(place) > 1:
+            raise ValueError(f"HL_ENDPOINTS: {endpoint!r} is named more than once; name each server once")
 
 
 def _judge_database_url(url: str) -> None:
@@ -237,7 +276,8 @@ def _complaint(detail: Any, given: Mapping[str, str]) -> str:
     if detail["type"] == "extra_forbidden":
         known = ", ".join(sorted(PREFIX + known.upper() for known in Settings.model_fields))
         return f"{name} is not a setting; correct or unset it. There are: {known}"
-    shown = "" if field.endswith("database_url") else f" = {given.get(name, '')!r}"
+    value = given.get(name, "")
+    shown = "" if field.endswith("database_url") or "@" in value else f" = {value!r}"
     default = "" if field.endswith("database_url") else ", or unset it for the default"
     return f"{name}{shown}: {rule}; correct it{default}"
 

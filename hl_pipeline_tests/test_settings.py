@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from hl_pipeline.cli.ground import as_environment
 from hl_pipeline.model.failure import InvalidSetting
 from hl_pipeline.model.interval import Interval
 from hl_pipeline.model.universe import Universe
@@ -88,42 +89,108 @@ def test_every_wrong_setting_is_named_at_once() -> None:
         Settings.load({"HL_VENUE": "mars", "HL_UI_PORT": "x"})
 
 
-@pytest.mark.parametrize(
-    "endpoint",
-    [
-        "http://api.hyperliquid.xyz",
-        "https://api.hyperliquid.xyz.evil.example",
-        "https://evil.example",
-        "https://evil.example#api.hyperliquid.xyz",
-        "https://evil.example\\@api.hyperliquid.xyz",
-        "https://api.hyperliquid.xyz@evil.example",
-        "https://user:pw@api.hyperliquid.xyz",
-        "https://api.hyperliquid.xyz/info",
-        "https://api.hyperliquid.xyz?x=1",
-        "https://api.hyperliquid.xyz?",
-        "https://api.hyperliquid.xyz#",
-        "https://api.hyperliquid.xyz:port",
-        "https://api.hyperliquid.xyz:999999",
-        "https://api.hyperliquid.xyz.",
-        "https://аpi.hyperliquid.xyz",  # noqa: RUF001 the look-alike is the point
-        "https://127.0.0.1",
-        "https://[::1]",
-        "https://169.254.169.254",
-        "https://2130706433",
-        "https://localhost",
-        "https://api.hyperliquid-testnet.xyz",
-        "file:///etc/passwd",
-        "ftp://api.hyperliquid.xyz",
-        "//api.hyperliquid.xyz",
-        "api.hyperliquid.xyz",
-        "https://",
-        "https://[",
-        "https://api.hyperliquid.xyz\r\nHost: evil",
-    ],
-)
+HOSTILE = [
+    "http://api.hyperliquid.xyz",
+    "https://api.hyperliquid.xyz.evil.example",
+    "https://evil.example",
+    "https://evil.example#api.hyperliquid.xyz",
+    "https://evil.example\\@api.hyperliquid.xyz",
+    "https://api.hyperliquid.xyz@evil.example",
+    "https://user:pw@api.hyperliquid.xyz",
+    "https://api.hyperliquid.xyz/info",
+    "https://api.hyperliquid.xyz?x=1",
+    "https://api.hyperliquid.xyz?",
+    "https://api.hyperliquid.xyz#",
+    "https://api.hyperliquid.xyz:port",
+    "https://api.hyperliquid.xyz:999999",
+    "https://api.hyperliquid.xyz.",
+    "https://аpi.hyperliquid.xyz",  # noqa: RUF001 the look-alike is the point
+    "https://127.0.0.1",
+    "https://[::1]",
+    "https://169.254.169.254",
+    "https://2130706433",
+    "https://localhost",
+    "https://api.hyperliquid-testnet.xyz",
+    "file:///etc/passwd",
+    "ftp://api.hyperliquid.xyz",
+    "//api.hyperliquid.xyz",
+    "api.hyperliquid.xyz",
+    "https://",
+    "https://[",
+    "https://api.hyperliquid.xyz\r\nHost: evil",
+]
+
+
+@pytest.mark.parametrize("endpoint", HOSTILE)
 def test_a_hostile_endpoint_is_refused(endpoint: str) -> None:
     with pytest.raises(InvalidSetting, match="HL_ENDPOINT"):
         Settings.load({"HL_ENDPOINT": endpoint})
+
+
+@pytest.mark.parametrize("endpoint", [*HOSTILE, "https://api.hyperliquid.xyz:443", "https://API.hyperliquid.xyz"])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_hostile_endpoint_in_a_list_is_refused_wherever_it_stands(endpoint: str, place: int) -> None:
+    listed = ["https://api.hyperliquid.xyz", "https://mirror.example.org"]
+    listed.insert(place, endpoint)
+    with pytest.raises(InvalidSetting, match="HL_ENDPOINTS") as refused:
+        Settings.load({"HL_ENDPOINTS": ",".join(listed), "HL_ALLOWED_HOSTS": "mirror.example.org"})
+    assert "user:pw" not in str(refused.value)
+
+
+def test_several_endpoints_are_taken_in_their_order() -> None:
+    loaded = Settings.load(
+        {
+            "HL_ALLOWED_HOSTS": "mirror.example.org,other.example.org",
+            "HL_ENDPOINTS": "https://mirror.example.org/, https://api.hyperliquid.xyz,https://other.example.org:8443",
+        }
+    )
+    assert loaded.endpoints == (
+        "https://mirror.example.org",
+        "https://api.hyperliquid.xyz",
+        "https://other.example.org:8443",
+    )
+    assert loaded.endpoint == "https://mirror.example.org"
+    assert loaded.stream_url() == "wss://mirror.example.org/ws"
+    assert loaded.stream_url("https://other.example.org:8443") == "wss://other.example.org:8443/ws"
+    assert Settings.load(as_environment(loaded)) == loaded, "a child gets the same"
+
+
+def test_one_endpoint_is_a_list_of_one() -> None:
+    one = Settings.load({"HL_VENUE": "sandbox", "HL_ENDPOINT": "http://127.0.0.1:5000"})
+    assert one.endpoints == ("http://127.0.0.1:5000",)
+    assert one == Settings.load({"HL_VENUE": "sandbox", "HL_ENDPOINTS": "http://127.0.0.1:5000"})
+    assert one.stream_url() == "ws://127.0.0.1:5000/ws"
+    assert Settings.load({}).endpoints == ("https://api.hyperliquid.xyz",)
+
+
+@pytest.mark.parametrize("url", ["https://evil.example", "wss://api.hyperliquid.xyz", "https://api.hyperliquid.xyz/x"])
+def test_there_is_no_stream_beside_the_endpoints(url: str) -> None:
+    with pytest.raises(InvalidSetting, match="none of the endpoints"):
+        Settings.load({}).stream_url(url)
+
+
+def test_two_settings_that_name_different_primaries_are_refused() -> None:
+    both = {"HL_ENDPOINT": "http://127.0.0.1:1", "HL_ENDPOINTS": "http://127.0.0.1:2,http://127.0.0.1:1"}
+    with pytest.raises(InvalidSetting, match="set one of the two"):
+        Settings.load({"HL_VENUE": "sandbox", **both})
+
+
+@pytest.mark.parametrize(
+    ("listed", "rule"),
+    [
+        ("http://127.0.0.1:1,,http://127.0.0.1:2", "single commas"),
+        (",", "single commas"),
+        ("http://127.0.0.1:1,http://127.0.0.1:1/", "more than once"),
+        ("http://127.0.0.1,http://127.0.0.1:80", "more than once"),
+        (",".join(f"http://127.0.0.1:{port}" for port in range(1, 10)), "8 are the most"),
+        ("http://127.0.0.1:1,https://api.hyperliquid.xyz", "no sandbox"),
+        ("http://127.0.0.1:1,http://10.0.0.1", "no sandbox"),
+    ],
+)
+def test_a_list_that_makes_no_sense_is_refused(listed: str, rule: str) -> None:
+    with pytest.raises(InvalidSetting, match="HL_ENDPOINTS") as refused:
+        Settings.load({"HL_VENUE": "sandbox", "HL_ENDPOINTS": listed})
+    assert rule in str(refused.value)
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ health_each_minute = dg.ScheduleDefinition(
     name="health_each_minute",
     job=jobs.health,
     cron_schedule="* * * * *",
-    description="Each minute, so that trouble is known within two: one reading of the database, no request.",
+    description="Each minute, so that trouble is known within two: one reading of the database, one probe an endpoint.",
     default_status=dg.DefaultScheduleStatus.STOPPED,
 )
 

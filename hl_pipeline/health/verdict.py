@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from hl_pipeline.model.endpoint import LAG_MS, healthy, why_unhealthy
 from hl_pipeline.model.interval import Interval, to_datetime
 from hl_pipeline.model.open_gap import DEADLINE_NEAR_MS, DEADLINE_URGENT_MS, recoverable, time_left
 from hl_pipeline.model.vitals import IntervalVitals, Vitals
@@ -76,6 +77,27 @@ def on_api(v: Vitals) -> Verdict:
     )
     todo = "read the newest errors in hl.fetch; is the exchange down, or the way to it?"
     return Verdict("api_answers", status, _with_step(text, todo, status), numbers)
+
+
+def on_endpoints(v: Vitals) -> Verdict:
+    """Every way to the exchange is well: it answers, it is in time, and it says what the primary says."""
+    states = v.endpoints
+    why = {state.host: reason for state in states if (reason := why_unhealthy(state, states)) is not None}
+    serving = len(healthy(states))
+    clock_off_s = min((abs(state.lag_ms) for state in states if state.lag_ms is not None), default=0) / 1000
+    status = _worst(
+        Status.UNHEALTHY if states and not serving else None,
+        Status.DEGRADED if why or 1000 * clock_off_s > LAG_MS else None,
+    )
+    text = f"{len(states) - len(why)} of {len(states)} endpoints are well" if states else "no endpoint was asked yet"
+    text += "".join(f"; {host}: {reason}" for host, reason in why.items())
+    if 1000 * clock_off_s > LAG_MS:
+        text += f"; every endpoint's clock is {clock_off_s:.0f} s or more from ours (bound {LAG_MS // 1000})"
+        todo = "set this machine's clock by NTP; if it is right, the exchange is late: its candles settle later"
+    else:
+        todo = "read last_error in hl.endpoint (asset endpoint_health); whoever is well takes the load meanwhile"
+    numbers: dict[str, float | int | str | None] = {"endpoints": len(states), "serving": serving}
+    return Verdict("endpoints_healthy", status, _with_step(text, todo, status), numbers)
 
 
 def on_database(v: Vitals) -> Verdict:
@@ -249,7 +271,7 @@ def all_verdicts(v: Vitals) -> list[Verdict]:
     """Every verdict, in the order a person asks."""
     fresh = [on_freshness(v, row) for row in v.intervals.values()]
     gone = [on_coverage(v), on_deadlines(v), on_dead_letters(v), on_vanished(v)]
-    return [on_database(v), on_api(v), on_budget(v), *fresh, *gone, on_contract(v)]
+    return [on_database(v), on_api(v), on_endpoints(v), on_budget(v), *fresh, *gone, on_contract(v)]
 
 
 def _minute(at_ms: int) -> str:

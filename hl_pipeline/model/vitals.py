@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hl_pipeline.model.dead_letter import DeadLetterTally
+from hl_pipeline.model.endpoint import EndpointState
 from hl_pipeline.model.interval import Interval
 from hl_pipeline.model.open_gap import EndangeredSlots
 
@@ -55,6 +56,7 @@ class Vitals:
 
     ``candles_estimated`` is the planner's figure for all months, ``candles_recent`` counts the last two days exactly.
     ``losing_series`` lost slots within the last day; ``vanished`` rows stand newest absence first.
+    ``endpoints`` are those in use, the primary first; none before the pipeline was first opened.
     ``endangered`` are the gap slots that the exchange forgets within twelve hours; null when there are none.
     """
 
@@ -80,3 +82,4 @@ class Vitals:
     losing_series: int = 0
     vanished: Sequence[VanishedRow] = ()
     dead_letters: DeadLetterTally = field(default_factory=DeadLetterTally)
+    endpoints: Sequence[EndpointState] = ()

@@ -11,6 +11,7 @@ from psycopg.types.json import Jsonb
 from hl_pipeline.model.interval import Interval, to_datetime
 from hl_pipeline.model.vitals import IntervalVitals, Vitals
 from hl_pipeline.storage import alerts, dead_letters, gaps, vanished
+from hl_pipeline.storage.endpoints import read_endpoints
 from hl_pipeline.storage.engine import Connection
 from hl_pipeline.storage.sql import query
 
@@ -60,6 +61,7 @@ def gather(
         losing_series=alerts.count_open(connection, "slots_lost"),
         vanished=vanished.vanished(connection, now_ms),
         dead_letters=dead_letters.tally(connection),
+        endpoints=read_endpoints(connection).states,
     )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from hl_pipeline.defs.assets.endpoint_health import endpoint_health
 from hl_pipeline.defs.assets.live_candles import live_candles
 from hl_pipeline.defs.assets.markets import markets
 from hl_pipeline.defs.assets.system_health import vitals_of
@@ -23,6 +24,11 @@ _MARKETS = {
     "budget_has_room": "The weight budget lets requests through: at most 97 % of a minute's weight spent, nothing "
     "refused for over two minutes, no 429 in five. When it fails: let the back-fill end, or lower "
     "`HL_WEIGHT_PER_MINUTE`.",
+}
+_ENDPOINTS = {
+    "endpoints_healthy": "Every way to the exchange (`HL_ENDPOINTS`) answers, is in time, and says what the primary "
+    "says; a warning while others serve, an error when none does. When it fails: the metadata of `endpoint_health` "
+    "names each one's last error; a disagreement stands in `hl.endpoint_disagreement` with both values.",
 }
 _CANDLES = {
     "database_answers": "Postgres answers within 250 ms; says how many candles it holds. When it fails: look for long "
@@ -57,7 +63,7 @@ def specs_of(asset: dg.AssetsDefinition, described: dict[str, str]) -> list[dg.A
 
 @dg.multi_asset_check(
     name="vital_signs",
-    specs=[*specs_of(markets, _MARKETS), *specs_of(live_candles, _CANDLES)],
+    specs=[*specs_of(markets, _MARKETS), *specs_of(endpoint_health, _ENDPOINTS), *specs_of(live_candles, _CANDLES)],
     can_subset=True,
     description="Everything that one reading of the database can tell.",
 )
