@@ -32,6 +32,8 @@ from hl_pipeline.storage.migrations import check_schema, claim_venue
 
 #: Share of the exchange's weight we plan with; the rest is for what we cannot see (design section 6).
 BUDGET_SHARE = 0.97
+#: Percent of that for reading funding on.
+FUNDING_PERCENT = 1
 
 #: A market's read at the live edge, and its part of what rides on it: re-reads, reconciliations, late rows. Over a day
 #: of five-minute periods 23.8 was measured (docs/benchmarks.md); reckoned as the bare 21 the lane would exceed its share.
@@ -72,6 +74,11 @@ class Pipeline:
     def endpoints(self) -> PostgresEndpoints:
         """The endpoints' breakers, as all processes share them."""
         return endpoint_registry(self.database, self.clock)
+
+    @property
+    def funding_weight(self) -> int:
+        """Weight an hour that reading funding on may take."""
+        return budget_weight(self.settings) * 60 * FUNDING_PERCENT // 100
 
     @property
     def backfill_ceiling(self) -> Ceiling:

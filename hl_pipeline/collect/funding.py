@@ -16,6 +16,7 @@ from typing import Protocol
 from hl_pipeline.model.answer import Receipt, RejectedRow
 from hl_pipeline.model.clock import Clock
 from hl_pipeline.model.failure import BudgetExhausted, DatabaseUnavailable, PipelineError
+from hl_pipeline.model.funding import HOUR_MS, hours_between_reads, pages_an_hour
 from hl_pipeline.model.interval import Interval
 from hl_pipeline.model.market import FundingProgress, FundingRate
 from hl_pipeline.model.span import Span
@@ -42,7 +43,8 @@ class FundingSource(Protocol):
 class FundingReport:
     """What one refresh did. ``repeated`` rates were stored already; weight is what the exchange was asked to spend.
 
-    ``unfinished`` are the coins whose history goes on where this run stopped for lack of pages or weight.
+    ``unfinished`` are the coins whose history goes on where this run stopped for lack of pages or weight; ``put_off``
+    markets may have a newer rate, but have their turn in another hour.
     """
 
     markets: int = 0
@@ -52,6 +54,7 @@ class FundingReport:
     repeated: int = 0
     rejected: int = 0
     weight: int = 0
+    put_off: int = 0
     unfinished: set[str] = field(default_factory=set)
     failures: list[str] = field(default_factory=list)
 
@@ -63,6 +66,7 @@ def refresh_funding(
     *,
     coins: Collection[str],
     pages: int = HISTORY_PAGES,
+    hourly_weight: int | None = None,
     until_ms: int | None = None,
     run_id: str | None = None,
     on_progress: Callable[[FundingReport], None] | None = None,
@@ -72,7 +76,9 @@ def refresh_funding(
     A page that reaches the present is asked for in the live lane; at most
     ``pages`` pages of older history in the back-fill lane, market by market in
     turn, those furthest behind first. A market whose newest hour is stored is
-    not asked for. With ``until_ms`` a market is read no further than the page
+    not asked for. With ``hourly_weight``, which is what an hour may spend on the
+    live lane's pages, each market has its turn once in ``hours_between_reads``
+    only. With ``until_ms`` a market is read no further than the page
     that reaches it, all in the back-fill lane. ``on_progress`` is called after each page.
 
     Raises:
@@ -86,8 +92,32 @@ def refresh_funding(
         known = funding.progress(connection, coins)
     reader = _Reader(source, database, clock, run_id, FundingReport(markets=len(known)), until_ms, on_progress)
     due = [market for market in known if _is_due(market, now_ms)]
-    reader.run([market for market in due if until_ms is None or _start_of(market) < until_ms], now_ms, pages)
+    if until_ms is not None:
+        due = [market for market in due if _start_of(market) < until_ms]
+    elif hourly_weight is not None:
+        chosen = _this_hours(due, known, now_ms, hourly_weight)
+        reader.report.put_off, due = len(due) - len(chosen), chosen
+    reader.run(due, now_ms, pages)
     return reader.report
+
+
+def _this_hours(
+    due: Sequence[FundingProgress], known: Sequence[FundingProgress], now_ms: int, hourly_weight: int
+) -> list[FundingProgress]:
+    """The markets to read on now: all with history to read, those whose turn it is, and some that missed their turn.
+
+    Those are limited, the oldest first: a market that has no newer rate must not keep the others from their turn.
+    """
+    hours = hours_between_reads(sum(not market.ended for market in known), hourly_weight)
+    this = now_ms // HOUR_MS % hours
+    chosen, missed = [], []
+    for market in due:
+        if market.market_id % hours == this or not _reaches(_start_of(market), now_ms):
+            chosen.append(market)
+        elif now_ms - _start_of(market) >= hours * HOUR_MS:
+            missed.append(market)
+    turns = sum(_reaches(_start_of(market), now_ms) for market in chosen)
+    return chosen + sorted(missed, key=_start_of)[: max(1, pages_an_hour(hourly_weight) - turns)]
 
 
 def _is_due(market: FundingProgress, now_ms: int) -> bool:

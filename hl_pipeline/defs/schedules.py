@@ -54,7 +54,7 @@ refresh_funding_hourly = dg.ScheduleDefinition(
     job=jobs.refresh_funding,
     cron_schedule="4 * * * *",
     description="Hourly, minutes after rates are paid on the full hour: most come within a second, a late one waits "
-    "for the next run.",
+    "for the next run. Each run reads the markets whose turn it is, for a hundredth of the request weight.",
     default_status=dg.DefaultScheduleStatus.STOPPED,
 )
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hl_pipeline.health.verdict import Status, Verdict
+from hl_pipeline.model.funding import HOUR_MS
 from hl_pipeline.model.market import FundingProgress
 
-#: Rates come every hour, up to 24 minutes late, and are asked for hourly.
-FUNDING_STALE_MS = 7_200_000
 _NAME = "funding_is_fresh"
 _SHOWN = 10
 
 
-def on_funding(now_ms: int, progress: Sequence[FundingProgress]) -> Verdict:
-    """The newest rate of every listed market is at most two hours old; nothing new is expected of delisted ones."""
+def on_funding(now_ms: int, progress: Sequence[FundingProgress], hours_between_reads: int = 1) -> Verdict:
+    """The newest rate of every listed market is young enough; nothing new is expected of delisted ones.
+
+    Rates come every hour, up to 24 minutes late: so the bound is the hours between two reads and one more.
+    """
     listed = [market for market in progress if not market.is_delisted]
-    bound_s = FUNDING_STALE_MS // 1000
+    bound_s = (hours_between_reads + 1) * HOUR_MS // 1000
     if not listed:
         return Verdict(
             _NAME, Status.HEALTHY, "no listed perpetual market is tracked", {"behind": 0, "bound_s": bound_s}

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from hl_pipeline.model.interval import MINUTE_MS, to_datetime
-from hl_pipeline.model.tariff import FUNDING_PAGE_ROWS
+from hl_pipeline.model.tariff import FUNDING_PAGE_ROWS, request_weight
 
 HOUR_MS = 60 * MINUTE_MS
 #: A rate not there so long after its hour has begun is late beyond anything seen.
@@ -27,6 +27,16 @@ EARLY_MS = 10 * MINUTE_MS
 def hour_of(at_ms: int) -> int:
     """First instant of the hour for which a rate with this instant was paid."""
     return (at_ms + EARLY_MS) // HOUR_MS * HOUR_MS
+
+
+def pages_an_hour(hourly_weight: int) -> int:
+    """How many newest pages, of 20 rates at most, so much weight pays for; one at least."""
+    return max(1, hourly_weight // request_weight("fundingHistory", 1))
+
+
+def hours_between_reads(markets: int, hourly_weight: int) -> int:
+    """In how many hours each of so many markets is read once; a page brings every rate since the last."""
+    return max(1, -(-markets // pages_an_hour(hourly_weight)))
 
 
 def rates_due(start_ms: int, end_ms: int) -> int:

@@ -365,3 +365,84 @@ def check_against_sandbox(bench: Bench, world: World) -> None:
     assert len(truth) > 1000
     assert bench.stored() == truth
     assert bench.missing() == 0
+
+
+class ManyMarkets:
+    """Tracked markets with a rate an hour, read by hourly runs that may spend a hundredth of the weight."""
+
+    HOURLY_WEIGHT = 698
+
+    def __init__(self, database: Database, count: int) -> None:
+        self.bench = Bench(database, *(market(f"C{number:03}") for number in range(count)))
+        self.exchange = FundingExchange(*(hourly(coin, NOON - 2 * HOUR, 60) for coin in self.bench.coins))
+        self.bench.refresh(self.exchange)
+        self.exchange.asked.clear()
+
+    def an_hour_later(self) -> tuple[FundingReport, list[str]]:
+        """One hourly run; the coins it asked for."""
+        self.bench.clock.advance(HOUR)
+        before = len(self.exchange.asked)
+        report = refresh_funding(
+            self.exchange,
+            self.bench.database,
+            self.bench.clock,
+            coins=self.bench.coins,
+            hourly_weight=self.HOURLY_WEIGHT,
+        )
+        return report, [coin for coin, *_ in self.exchange.asked[before:]]
+
+    def oldest_hours(self) -> float:
+        """How old the newest rate of the market that is furthest behind is."""
+        with self.bench.database.connection() as connection:
+            known = funding.progress(connection, self.bench.coins)
+        return max(self.bench.clock.now_ms() - (each.newest_ms or 0) for each in known) / HOUR
+
+
+def test_six_markets_are_read_on_every_hour(database: Database) -> None:
+    six = ManyMarkets(database, 6)
+    for _ in range(3):
+        report, asked = six.an_hour_later()
+        assert (sorted(asked), report.put_off) == (six.bench.coins, 0)
+
+
+def test_fifty_markets_are_read_on_every_second_hour_and_miss_no_rate(database: Database) -> None:
+    fifty = ManyMarkets(database, 50)
+    times: dict[str, int] = dict.fromkeys(fifty.bench.coins, 0)
+    for _ in range(9):
+        report, asked = fifty.an_hour_later()
+        assert report.weight <= fifty.HOURLY_WEIGHT
+        assert fifty.oldest_hours() < 2.1
+        for coin in asked:
+            times[coin] += 1
+    assert {4, 5} == set(times.values())
+    assert fifty.bench.missing() == 0
+
+
+def test_who_missed_a_turn_is_read_within_an_hour(database: Database) -> None:
+    fifty = ManyMarkets(database, 50)
+    fifty.an_hour_later()
+    fifty.bench.clock.advance(HOUR)  # a run that never was
+    fifty.an_hour_later()
+    assert fifty.oldest_hours() > 3
+    fifty.an_hour_later()
+    assert fifty.oldest_hours() < 2.1
+
+
+def test_a_market_that_stands_still_does_not_take_the_turn_of_the_others(database: Database) -> None:
+    many = ManyMarkets(database, 70)
+    still = set(many.bench.coins[:40])
+    many.exchange.rates = [rate for rate in many.exchange.rates if rate.coin not in still or rate.time_ms < NOON + HOUR]
+    for _ in range(6):
+        many.an_hour_later()
+    with database.connection() as connection:
+        known = funding.progress(connection, [coin for coin in many.bench.coins if coin not in still])
+    assert max(many.bench.clock.now_ms() - (each.newest_ms or 0) for each in known) < 3.1 * HOUR
+
+
+def test_after_an_outage_a_page_brings_every_rate(database: Database) -> None:
+    fifty = ManyMarkets(database, 50)
+    fifty.bench.clock.advance(10 * HOUR)
+    fifty.an_hour_later()
+    fifty.an_hour_later()
+    assert fifty.oldest_hours() < 2.1
+    assert fifty.bench.missing() == 0

@@ -21,6 +21,14 @@ def test_two_hours_are_fresh_and_a_millisecond_more_is_not(age_ms: int, passed: 
     assert ("Next: run the refresh_funding job" in found.sentence) is not passed
 
 
+@pytest.mark.parametrize(("hours", "bound_s"), [(1, 7200), (2, 10_800), (7, 28_800)])
+def test_the_bound_follows_the_time_between_two_reads(hours: int, bound_s: int) -> None:
+    assert on_funding(NOW, [read("BTC", NOW - bound_s * 1000)], hours).passed
+    late = on_funding(NOW, [read("BTC", NOW - bound_s * 1000 - 1)], hours)
+    assert not late.passed
+    assert f"at most {bound_s} s old" in late.sentence
+
+
 def test_a_market_without_a_rate_is_behind() -> None:
     found = on_funding(NOW, [read("BTC", NOW), read("ETH", None)])
     assert not found.passed

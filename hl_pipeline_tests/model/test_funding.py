@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hl_pipeline.model.funding import HOUR_MS, HOURLY_SINCE_MS, FundingMonth, hour_of, rates_due
+from hl_pipeline.model.funding import (
+    HOUR_MS,
+    HOURLY_SINCE_MS,
+    FundingMonth,
+    hour_of,
+    hours_between_reads,
+    pages_an_hour,
+    rates_due,
+)
 from hl_pipeline.model.interval import to_ms
 
 
@@ -80,3 +88,16 @@ def test_a_month_that_cannot_be_had_says_why(known: dict[str, object], why: str)
     assert none.cannot_be_had
     assert not none.is_whole
     assert why in none.story
+
+
+@pytest.mark.parametrize(("markets", "hours"), [(0, 1), (6, 1), (33, 1), (34, 2), (50, 2), (66, 2), (230, 7)])
+def test_the_more_markets_the_rarer_each_is_read(markets: int, hours: int) -> None:
+    assert hours_between_reads(markets, 698) == hours
+
+
+@given(st.integers(0, 2000), st.integers(0, 100_000))
+def test_reading_every_market_once_in_its_hours_costs_no_more_than_the_share(markets: int, hourly_weight: int) -> None:
+    hours = hours_between_reads(markets, hourly_weight)
+    assert markets <= hours * pages_an_hour(hourly_weight)
+    assert hours == 1 or markets > (hours - 1) * pages_an_hour(hourly_weight)
+    assert pages_an_hour(hourly_weight) * 21 <= max(21, hourly_weight)

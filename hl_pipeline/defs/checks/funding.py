@@ -12,8 +12,9 @@ from hl_pipeline.runtime import Pipeline
 @dg.asset_check(
     asset=funding_rates,
     name="funding_is_fresh",
-    description="The newest funding rate of every listed, tracked perpetual market is at most two hours old; delisted "
-    "ones do not count. When it fails: run the `refresh_funding` job; its metadata names what failed or is unfinished.",
+    description="The newest funding rate of every listed, tracked perpetual market is at most an hour older than the "
+    "time between two reads of a market, so two hours with 33 markets and eight with 230; delisted ones do not count. "
+    "When it fails: run the `refresh_funding` job; its metadata names what failed or is unfinished.",
 )
 def funding_is_fresh(pipeline: dg.ResourceParam[Pipeline]) -> dg.AssetCheckResult:
     """Compare the newest stored rate of each market with the clock."""
