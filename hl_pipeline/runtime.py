@@ -17,12 +17,15 @@ from hl_pipeline.model.clock import Clock, SystemClock
 from hl_pipeline.model.failure import DatabaseUnavailable
 from hl_pipeline.model.interval import MINUTE_MS, Interval
 from hl_pipeline.model.ledger import ProofPolicy
+from hl_pipeline.model.settle import SettleTime, settle_time
 from hl_pipeline.model.span import Span
 from hl_pipeline.model.tariff import request_weight
 from hl_pipeline.settings import Settings
 from hl_pipeline.source.endpoint import info_url
 from hl_pipeline.source.rest import HyperliquidRest
+from hl_pipeline.source.retry import Patience
 from hl_pipeline.storage import markets
+from hl_pipeline.storage import settle as settle_evidence
 from hl_pipeline.storage.budget import PostgresBudget
 from hl_pipeline.storage.embedded import attach
 from hl_pipeline.storage.endpoints import PostgresEndpoints
@@ -42,7 +45,10 @@ _MARKET_WEIGHT = request_weight("candleSnapshot", 60) + 3
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """Everything a collection needs, opened together."""
+    """Everything a collection needs, opened together.
+
+    ``settle`` says why the policy's settle time is what it is.
+    """
 
     settings: Settings
     database: Database
@@ -50,6 +56,7 @@ class Pipeline:
     clock: Clock
     budget: PostgresBudget
     policy: FillPolicy
+    settle: SettleTime = SettleTime(10_000, 10_000)  # noqa: RUF009  # it is immutable
 
     def forecast(
         self, connection: Connection, *, coins: Collection[str], intervals: Collection[Interval], window: Span
@@ -112,6 +119,18 @@ def _tick_weight(cadence: Cadence) -> int:
     return cadence.markets * _MARKET_WEIGHT + request_weight("metaAndAssetCtxs")
 
 
+def settle_in_force(settings: Settings, connection: Connection, now_ms: int) -> SettleTime:
+    """How long after its close a candle may still change: what is set, else the profile's, as the exchange behaves.
+
+    Judged by the candles that closed in the half hour before ``now_ms``; a tick judges anew.
+    """
+    least_ms = int(1000 * settings.settle_seconds)
+    if settings.is_set("settle_seconds"):
+        return SettleTime(least_ms, least_ms, is_fixed=True)
+    most_ms = int(1000 * settings.manner.settle_most_seconds)
+    return settle_time(least_ms, most_ms, settle_evidence.changes(connection, now_ms))
+
+
 def endpoint_registry(database: Database, clock: Clock) -> PostgresEndpoints:
     """The endpoints' breakers; they keep the server's time, unless ``clock`` is a simulated one."""
     return PostgresEndpoints(database, clock=None if isinstance(clock, SystemClock) else clock)
@@ -146,12 +165,17 @@ def open_database(settings: Settings, *, application_name: str = "hl_pipeline") 
 
 @contextmanager
 def open_pipeline(
-    settings: Settings, *, database: Database | None = None, clock: Clock | None = None, only_looks: bool = False
+    settings: Settings,
+    *,
+    database: Database | None = None,
+    clock: Clock | None = None,
+    only_looks: bool = False,
+    patience: Patience | None = None,
 ) -> Iterator[Pipeline]:
     """The pipeline on its database and exchange, closed at the end.
 
     Who ``only_looks`` leaves the weight budget at the size that the collecting
-    processes gave it.
+    processes gave it. ``patience`` is the exchange client's, its own by default.
 
     Raises:
         DatabaseUnavailable: no database is running or reachable.
@@ -165,6 +189,7 @@ def open_pipeline(
         with database.connection() as connection:
             check_schema(connection)
             claim_venue(connection, settings.venue)
+            settle = settle_in_force(settings, connection, clock.now_ms())
         budget = PostgresBudget(database, key=f"{settings.venue}-info", max_weight=budget_weight(settings))
         budget.ensure(resize=not only_looks)
         endpoints = endpoint_registry(database, clock)
@@ -177,6 +202,7 @@ def open_pipeline(
             public_only=settings.venue != "sandbox",
             deadline_s=settings.request_deadline_seconds,
             max_body_bytes=settings.max_body_bytes,
+            patience=patience,
         ) as source:
             yield Pipeline(
                 settings=settings,
@@ -185,9 +211,10 @@ def open_pipeline(
                 clock=clock,
                 budget=budget,
                 policy=FillPolicy(
-                    proof=ProofPolicy(settle_ms=int(settings.settle_seconds * 1000)),
+                    proof=ProofPolicy(settle_ms=settle.ms),
                     concurrency=settings.concurrency,
                 ),
+                settle=settle,
             )
     finally:
         if owned:

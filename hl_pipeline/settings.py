@@ -27,6 +27,7 @@ from pydantic import (
 
 from hl_pipeline.model.failure import InvalidSetting
 from hl_pipeline.model.interval import Interval
+from hl_pipeline.model.profile import MANNERS, Manner, Profile
 from hl_pipeline.model.universe import Universe
 
 PREFIX = "HL_"
@@ -56,6 +57,15 @@ T = TypeVar("T")
 CommaList = BeforeValidator(_split)
 
 
+def _of_profile(name: str, **bounds: Any) -> Any:
+    """A field whose default is the profile's."""
+
+    def value(known: dict[str, Any]) -> Any:
+        return getattr(MANNERS[known.get("profile", Profile.BALANCED)], name)
+
+    return Field(default_factory=value, **bounds)
+
+
 class Settings(BaseModel):
     """Everything that can be set. Frozen; secrets do not show in its repr.
 
@@ -64,7 +74,7 @@ class Settings(BaseModel):
     ``request_deadline_seconds`` bounds one request in total; ``backfill_max_weight`` and ``backfill_max_minutes`` are
     what one back-fill may need (Dagster ends a run after an hour); ``clock_offset_ms`` shifts market time, in the
     sandbox only. ``markets`` are collected beside the ``universe``; ``period_seconds`` is the least time between
-    two collections.
+    two collections. What ``profile`` sets (``PROFILED``) counts only where its own variable is not set.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=True)
@@ -79,10 +89,12 @@ class Settings(BaseModel):
     markets: Annotated[tuple[str, ...], CommaList] = ("BTC", "ETH", "SOL", "ARB", "OP", "MATIC")
     universe: Universe = Universe.TOP50
     intervals: Annotated[tuple[Interval, ...], CommaList] = tuple(Interval)
-    period_seconds: int = Field(default=60, ge=60, le=900)
-    weight_per_minute: int = Field(default=1200, ge=60, le=100_000)
-    settle_seconds: float = Field(default=10.0, ge=0, le=3600, allow_inf_nan=False)
-    concurrency: int = Field(default=4, ge=1, le=16)
+    profile: Profile = Profile.BALANCED
+    period_seconds: int = _of_profile("period_seconds", ge=60, le=900)
+    weight_per_minute: int = _of_profile("weight_per_minute", ge=60, le=100_000)
+    settle_seconds: float = _of_profile("settle_seconds", ge=0, le=3600, allow_inf_nan=False)
+    concurrency: int = _of_profile("concurrency", ge=1, le=16)
+    batch_requests: int = _of_profile("batch_requests", ge=1, le=1000)
     request_deadline_seconds: float = Field(default=15.0, gt=0, le=300, allow_inf_nan=False)
     max_body_bytes: int = Field(default=16 * 1024 * 1024, ge=64 * 1024, le=1024 * 1024 * 1024)
     backfill_max_weight: int = Field(default=40_000, ge=20)
@@ -107,8 +119,21 @@ class Settings(BaseModel):
         try:
             return cls(**{name.removeprefix(PREFIX).lower(): value for name, value in ours.items() if value.strip()})
         except ValidationError as error:
-            complaints = [_complaint(detail, ours) for detail in error.errors()]
+            complaints = [
+                _complaint(detail, ours)
+                for detail in error.errors()
+                if detail["type"] != "default_factory_not_called"  # says no more than that something else is wrong
+            ]
         raise InvalidSetting("\n".join(complaints))
+
+    @property
+    def manner(self) -> Manner:
+        """What the profile says, set or not."""
+        return MANNERS[self.profile]
+
+    def is_set(self, name: str) -> bool:
+        """Whether the field was given, and is not the default or the profile's."""
+        return name in self.model_fields_set
 
     @property
     def venue_home(self) -> Path:
@@ -211,6 +236,10 @@ class Settings(BaseModel):
         if self.dagster_database_url is not None and self.database_url is None:
             raise ValueError("HL_DAGSTER_DATABASE_URL: only goes with HL_DATABASE_URL; set both or neither")
         return self
+
+
+#: The fields whose defaults are the profile's.
+PROFILED = frozenset(Manner.__dataclass_fields__) & frozenset(Settings.model_fields)
 
 
 def _judge_endpoint(name: str, endpoint: str, venue: str, allowed_hosts: tuple[str, ...]) -> None:

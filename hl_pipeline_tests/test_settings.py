@@ -10,8 +10,9 @@ from pydantic import ValidationError
 from hl_pipeline.cli.ground import as_environment
 from hl_pipeline.model.failure import InvalidSetting
 from hl_pipeline.model.interval import Interval
+from hl_pipeline.model.profile import MANNERS, Profile
 from hl_pipeline.model.universe import Universe
-from hl_pipeline.settings import Settings
+from hl_pipeline.settings import PROFILED, Settings
 
 CANARY = "canary-9f3c"
 
@@ -49,6 +50,38 @@ def test_variables_of_others_are_left_alone() -> None:
     assert Settings.load({"PATH": "/bin", "HL_TEST_DATABASE_URL": "x"}) == Settings.load({})
 
 
+@pytest.mark.parametrize("profile", Profile)
+def test_a_profile_sets_what_belongs_together(profile: Profile) -> None:
+    settings = Settings.load({"HL_PROFILE": str(profile)})
+    assert {name: getattr(settings, name) for name in PROFILED} == {
+        name: getattr(MANNERS[profile], name) for name in PROFILED
+    }
+    assert not any(settings.is_set(name) for name in PROFILED)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("HL_CONCURRENCY", "3"),
+        ("HL_SETTLE_SECONDS", "7"),
+        ("HL_PERIOD_SECONDS", "120"),
+        ("HL_WEIGHT_PER_MINUTE", "900"),
+        ("HL_BATCH_REQUESTS", "10"),
+    ],
+)
+@pytest.mark.parametrize("profile", Profile)
+def test_a_variable_of_its_own_wins_over_the_profile(profile: Profile, variable: str, value: str) -> None:
+    settings = Settings.load({variable: value, "HL_PROFILE": str(profile)})
+    name = variable.removeprefix("HL_").lower()
+    assert getattr(settings, name) == float(value)
+    for other in PROFILED - {name}:
+        assert getattr(settings, other) == getattr(MANNERS[profile], other)
+
+
+def test_the_default_profile_is_the_balanced_one() -> None:
+    assert Settings.load({"HL_PROFILE": "balanced"}) == Settings.load({})
+
+
 def test_settings_do_not_change() -> None:
     with pytest.raises(ValidationError):
         Settings.load({}).venue = "sandbox"  # type: ignore[misc]
@@ -61,6 +94,8 @@ def test_settings_do_not_change() -> None:
         ("HL_MARKETS", "BTC,,ETH", "single commas"),
         ("HL_MARKETS", "BTC; drop table", "not a coin"),
         ("HL_MARKETS", "BTC,BTC", "more than once"),
+        ("HL_PROFILE", "reckless", "'aggressive', 'balanced' or 'conservative'"),
+        ("HL_BATCH_REQUESTS", "0", "greater than or equal to 1"),
         ("HL_UNIVERSE", "top10", "'list', 'top50', 'top100' or 'all'"),
         ("HL_PERIOD_SECONDS", "59", "greater than or equal to 60"),
         ("HL_PERIOD_SECONDS", "901", "less than or equal to 900"),

@@ -10,7 +10,7 @@ from psycopg.errors import InsufficientPrivilege
 
 from hl_pipeline.model.failure import DatabaseUnavailable, NeedsAPerson
 from hl_pipeline.runtime import open_database
-from hl_pipeline.settings import PREFIX, Settings
+from hl_pipeline.settings import PREFIX, PROFILED, Settings
 from hl_pipeline.storage import postmaster
 from hl_pipeline.storage.embedded import EmbeddedPostgres
 from hl_pipeline.storage.engine import Database, create_database_if_missing
@@ -84,7 +84,9 @@ def as_environment(settings: Settings) -> dict[str, str]:
     given: dict[str, str] = {}
     default = Settings()
     for name, value in settings:
-        if value == getattr(default, name) and name != "home":
+        # what the profile says is said by the profile: a variable that is set would count as a person's own choice
+        is_said = settings.is_set(name) if name in PROFILED else value != getattr(default, name)
+        if not is_said and name != "home":
             continue
         secret = getattr(value, "get_secret_value", None)
         text = secret() if secret is not None else ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -47,7 +47,8 @@ def examine(settings: Settings) -> Report:
         PipelineError: the database does not answer, or is not of this version.
     """
     with open_pipeline(settings, only_looks=True) as pipeline, pipeline.database.connection() as connection:
-        return report(gather(connection, pipeline.clock.now_ms(), pipeline.period_ms / 1000, settings.settle_seconds))
+        settle_s = pipeline.policy.proof.settle_ms / 1000
+        return report(gather(connection, pipeline.clock.now_ms(), pipeline.period_ms / 1000, settle_s))
 
 
 def _show(found: Report) -> None:

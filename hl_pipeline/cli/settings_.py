@@ -9,7 +9,7 @@ import click
 from hl_pipeline.cli.ground import as_environment
 from hl_pipeline.cli.screen import console, print_json, table
 from hl_pipeline.runtime import open_database
-from hl_pipeline.settings import PREFIX, Settings
+from hl_pipeline.settings import PREFIX, PROFILED, Settings
 
 
 @click.group()
@@ -22,19 +22,15 @@ def config() -> None:
 def check(as_json: bool) -> None:
     """Judge every HL_* variable, and list what is in force.
 
-    Nothing is started and nobody is asked. Exit 2 names every variable that
-    is wrong.
+    Behind each value stands whether you set it, or the profile did. Nothing
+    is started and nobody is asked. Exit 2 names every variable that is wrong.
     """
     settings = Settings.load()
     shown = {PREFIX + name.upper(): _text(value) for name, value in settings}
     if as_json:
         print_json(shown)
         return
-    default = Settings()
-    rows = [
-        (name, value, "" if value == _text(getattr(default, name.removeprefix(PREFIX).lower())) else "set")
-        for name, value in shown.items()
-    ]
+    rows = [(name, value, _said_by(settings, name.removeprefix(PREFIX).lower())) for name, value in shown.items()]
     console().print(table([("variable", "left"), ("value", "left"), ("", "left")], rows))
     console().print("The settings are good.")
 
@@ -53,6 +49,12 @@ def env() -> None:
         exports = as_environment(settings) | environment(settings, database)
     for name, value in exports.items():
         click.echo(f"export {name}={shlex.quote(value)}")
+
+
+def _said_by(settings: Settings, name: str) -> str:
+    if name in PROFILED:
+        return "set" if settings.is_set(name) else f"profile {settings.profile}"
+    return "" if _text(getattr(settings, name)) == _text(getattr(Settings(), name)) else "set"
 
 
 def _text(value: object) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import click
 
 from hl_pipeline.cli.screen import age, console, print_json, table
+from hl_pipeline.model.settle import SettleTime
 from hl_pipeline.runtime import open_pipeline
 from hl_pipeline.settings import Settings
 from hl_pipeline.storage import coverage, markets
@@ -32,6 +33,7 @@ class Status:
     intervals: list[IntervalCoverage]
     budget: BudgetState
     alerts: list[OpenAlert]
+    settle: SettleTime
 
 
 @click.command()
@@ -62,7 +64,8 @@ def read(settings: Settings) -> Status:
             intervals = coverage.by_interval(connection, now_ms, pipeline.policy.proof.settle_ms)
             alerts, budget = open_alerts(connection), pipeline.budget.state(connection)
             counts, news = markets.counts(connection), markets.news(connection, now_ms - NEWS_REACH_MS)
-        return Status(settings.venue, pipeline.database.address, now_ms, counts, news, intervals, budget, alerts)
+        address, settle = pipeline.database.address, pipeline.settle
+        return Status(settings.venue, address, now_ms, counts, news, intervals, budget, alerts, settle)
 
 
 def as_document(found: Status) -> dict[str, Any]:
@@ -76,6 +79,7 @@ def as_document(found: Status) -> dict[str, Any]:
         "intervals": [interval_document(row) for row in found.intervals],
         "weight": {"limit": found.budget.max_weight, "left": found.budget.remaining},
         "alerts": [alert._asdict() for alert in found.alerts],
+        "settle": {**asdict(found.settle), "sentence": found.settle.sentence},
     }
 
 
@@ -90,6 +94,7 @@ def _show(found: Status) -> None:
                      "gap = expected, not here yet; lost = the exchange forgot it first.")  # fmt: skip
     _show_markets(found)
     weight = found.budget
+    screen.print(f"Settle time: {found.settle.sentence}", markup=False)
     screen.print(f"\nRequest weight left this minute: {weight.remaining:,} of {weight.max_weight:,}")
     if not found.alerts:
         screen.print("Open alerts: none")

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from hl_pipeline.cli.ground import as_environment
 from hl_pipeline.model.interval import Interval, to_datetime
 from hl_pipeline.sandbox.faults import Fault, FaultKind
 from hl_pipeline.sandbox.server import RunningSandbox
+from hl_pipeline.settings import Settings
 from hl_pipeline.storage.engine import Database
 from hl_pipeline_tests.cli.conftest import Run, hl_command
 
@@ -99,6 +101,25 @@ def test_config_check_lists_what_is_in_force_and_hides_the_password(run: Run, en
     assert environ["HL_DATABASE_URL"] not in table
 
 
+def test_config_check_says_who_set_a_value(run: Run, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HL_PROFILE", "conservative")
+    monkeypatch.setenv("HL_CONCURRENCY", "2")
+    lines = {line.split()[0]: line.split()[1:] for line in run("config", "check").output.splitlines() if "HL_" in line}
+    assert lines["HL_SETTLE_SECONDS"] == ["30.0", "profile", "conservative"]
+    assert lines["HL_CONCURRENCY"] == ["2", "set"]
+    assert lines["HL_PROFILE"] == ["conservative", "set"]
+
+
+def test_what_a_child_is_told_leaves_the_profile_s_values_to_the_profile() -> None:
+    settings = Settings.load({"HL_PROFILE": "aggressive", "HL_CONCURRENCY": "4"})
+    told = as_environment(settings)
+    assert (told["HL_PROFILE"], told["HL_CONCURRENCY"]) == ("aggressive", "4")
+    assert "HL_SETTLE_SECONDS" not in told
+    again = Settings.load(told)
+    assert again == settings
+    assert not again.is_set("settle_seconds")
+
+
 def test_migrate_says_what_it_applied_and_then_that_nothing_is_left(
     run: Run, environ: dict[str, str], empty_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,8 +142,10 @@ def test_collect_fills_status_counts_and_verify_proves(run: Run, environ: dict[s
     assert {row["interval"]: row["gap"] for row in status["intervals"]} == {"1h": 0, "1d": 0}
     assert status["intervals"][0]["final"] == collected["settled_final"] - status["intervals"][1]["final"]
     assert status["weight"]["left"] < status["weight"]["limit"]
+    assert status["settle"]["ms"] == 10_000
     shown = run("status").output
     assert "newest candle" in shown
+    assert "Settle time: 10 s: none of " in shown
     assert "Open alerts: none" in shown
     verified = run("verify")
     assert verified.exit_code == 0

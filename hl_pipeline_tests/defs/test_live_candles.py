@@ -28,6 +28,7 @@ def test_a_tick_on_an_empty_database_learns_the_markets_and_fills_them(
     result = collect(pipeline, instance)
     assert result.success
     told = metadata(result, "live_candles")
+    assert told["settle time"] == "10 s: none of 0 closed rows changed after their first read"
     assert told["coverage %"] == 100.0
     assert told["requests"] == 6
     assert instance.get_dynamic_partitions("market") == ["BTC", "ETH"]

@@ -7,7 +7,7 @@ from dataclasses import replace
 import dagster as dg
 from pydantic import Field
 
-from hl_pipeline.collect.drain import MOST_REQUESTS, drain, due_queue
+from hl_pipeline.collect.drain import drain, due_queue
 from hl_pipeline.collect.fill import FillReport, fill
 from hl_pipeline.defs.assets.live_candles import fill_metadata, live_candles
 from hl_pipeline.defs.describe import CANDLES, KINDS, OWNERS, columns, instant, said_plainly, table
@@ -37,10 +37,11 @@ GAP_COLUMNS = {
 class DrainConfig(dg.Config):
     """How much one run may ask; or which window it reads again instead of working off the queue."""
 
-    max_requests: int = Field(
-        default=MOST_REQUESTS,
+    max_requests: int | None = Field(
+        default=None,
         ge=1,
-        description="Requests at most; the rest stays in the queue for the next run, nearest deadline first.",
+        description="Requests at most, HL_BATCH_REQUESTS when not given; the rest stays in the queue for the next run, "
+        "nearest deadline first.",
     )
     coin: str | None = Field(
         default=None,
@@ -113,7 +114,7 @@ def _ask(pipeline: Pipeline, config: DrainConfig, run_id: str) -> FillReport:
             pipeline.database,
             pipeline.clock,
             pipeline.policy,
-            most_requests=config.max_requests,
+            most_requests=config.max_requests or pipeline.settings.batch_requests,
             run_id=run_id,
         )
     return fill(

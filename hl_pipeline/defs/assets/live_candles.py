@@ -87,6 +87,7 @@ def live_candles(context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[P
             f"The first: {report.failures[0]}"
         )
     told = {**fill_metadata(report), **coverage_metadata(settled), **gap_metadata(gaps, now_ms)}
+    told["settle time"] = pipeline.settle.sentence
     return dg.MaterializeResult(metadata={**told, **drawn})
 
 
