@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from hl_pipeline.sandbox.noise import stream_key
@@ -229,12 +229,13 @@ class FaultPlan:
         return self.add(*(Fault(kind, since_ms=since_ms, until_ms=until_ms) for kind in kinds))
 
     def trouble_sockets(self, seed: int, since_ms: int, until_ms: int) -> list[int]:
-        """Faults of the WebSocket one after another in ``[since_ms, until_ms)``, every kind once, in an order that the
-        seed draws: each holds for the first half of its share of the span at most, then there is peace.
+        """Every fault of the WebSocket once in ``[since_ms, until_ms)``, one after another, in an order that the seed
+        draws: each within the first half of its share of the span, then there is peace.
         """
         kinds = sorted(SOCKET_KINDS, key=lambda kind: stream_key(seed, "order", kind))
         share = (until_ms - since_ms) // len(kinds)
-        return self.add(*(_trouble(kind, seed, since_ms + i * share, share // 2) for i, kind in enumerate(kinds)))
+        turns = (_trouble(kind, seed, since_ms + i * share, share // 2) for i, kind in enumerate(kinds))
+        return self.add(*(fault for turn in turns for fault in turn))
 
     def on_sockets(self, kinds: frozenset[FaultKind], now_ms: int) -> list[tuple[int, Fault]]:
         """The WebSocket's faults of these kinds that hold at ``now_ms``, with their numbers, oldest first."""
@@ -290,15 +291,16 @@ def _is_whole(fault: Fault) -> bool:
     return fault.kind not in SLOT_KINDS | ROW_KINDS | BESIDE_KINDS
 
 
-def _trouble(kind: FaultKind, seed: int, since_ms: int, most_ms: int) -> Fault:
-    """One kind's turn in a plan of trouble: frames are hit by chance, the rest of the faults hold for a while."""
+def _trouble(kind: FaultKind, seed: int, since_ms: int, most_ms: int) -> list[Fault]:
+    """One kind's turn: frames are hit by chance, the other faults hold for a while."""
     start = since_ms + stream_key(seed, "start", kind) % max(1, most_ms // 2)
-    amount = 1_000 + stream_key(seed, "slow", kind) % 20_000 if kind is FaultKind.WS_SLOW else 0
-    return Fault(
+    fault = Fault(
         kind,
         since_ms=start,
         until_ms=start + max(1, most_ms // 2),
         times=1 if kind is FaultKind.WS_BIG_FRAME else None,
         chance=0.2 if kind in FRAME_KINDS - {FaultKind.WS_BIG_FRAME} else 1.0,
-        amount=amount,
+        amount=1_000 + stream_key(seed, "slow") % 20_000 if kind is FaultKind.WS_SLOW else 0,
     )
+    # nobody shakes hands unless there is need to
+    return [replace(fault, kind=FaultKind.WS_DROP), fault] if kind in HANDSHAKE_KINDS else [fault]

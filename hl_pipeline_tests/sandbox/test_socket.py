@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import http.client
 import json
 import threading
@@ -357,3 +358,21 @@ def test_a_process_of_its_own_has_a_socket_and_a_clock_that_others_can_share() -
         after = json.loads(post(f"{sandbox.url}/sandbox/state", None, method="GET")[1])
         assert before["now_ms"] <= now <= after["now_ms"]
         assert shared.speed == 120
+
+
+def test_a_sandbox_that_fails_drops_its_sockets_instead_of_falling_silent(
+    sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with client(sandbox) as here:
+        here.subscribe(candle())
+        monkeypatch.setattr(sandbox.sockets.feed, "until", lambda to_ms: 1 / 0)
+        with pytest.raises(ConnectionClosed):
+            here.hear()
+        assert closed(sandbox) == [(1006, "the sandbox failed")]
+    monkeypatch.undo()
+    with client(sandbox) as here:
+        here.subscribe(candle())
+        pass_time(sandbox, MINUTE)
+        assert here.until_pong()
+    gc.collect()
+    assert "ZeroDivisionError" in caplog.text
