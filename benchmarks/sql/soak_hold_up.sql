@@ -1,0 +1,2 @@
+-- Lets nobody write candles until the transaction ends.
+lock table hl.candle in share row exclusive mode

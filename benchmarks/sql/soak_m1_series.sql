@@ -1,0 +1,2 @@
+-- The 1m series.
+select series_id from hl.series where interval = '1m'
