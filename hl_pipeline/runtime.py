@@ -39,7 +39,8 @@ BUDGET_SHARE = 0.97
 FUNDING_PERCENT = 1
 
 #: A market's read at the live edge, and its part of what rides on it: re-reads, reconciliations, late rows. Over a day
-#: of five-minute periods 23.8 was measured (docs/benchmarks.md); reckoned as the bare 21 the lane would exceed its share.
+#: of five-minute periods 23.8 was measured (docs/benchmarks.md); reckoned as the bare 21 the lane would exceed its
+#: share.
 _MARKET_WEIGHT = request_weight("candleSnapshot", 60) + 3
 
 
@@ -66,7 +67,10 @@ class Pipeline:
             connection,
             self.clock.now_ms(),
             self.policy.proof,
-            Budget(budget_weight(self.settings), live_weight(self.settings, markets.cadence(connection, self.clock.now_ms()))),
+            Budget(
+                budget_weight(self.settings),
+                live_weight(self.settings, markets.cadence(connection, self.clock.now_ms())),
+            ),
             coins=coins,
             intervals=intervals,
             window=window,

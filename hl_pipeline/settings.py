@@ -73,8 +73,9 @@ class Settings(BaseModel):
     ``home`` is absolute; ``settle_seconds`` is how long after its close a candle may still change;
     ``request_deadline_seconds`` bounds one request in total; ``backfill_max_weight`` and ``backfill_max_minutes`` are
     what one back-fill may need (Dagster ends a run after an hour); ``clock_offset_ms`` shifts market time, in the
-    sandbox only. ``markets`` are collected beside the ``universe``; ``period_seconds`` is the least time between
-    two collections. What ``profile`` sets (``PROFILED``) counts only where its own variable is not set.
+    sandbox only. ``stream``: `hl up` follows the live stream too. ``markets`` are collected beside the ``universe``;
+    ``period_seconds`` is the least time between two collections. What
+    ``profile`` sets (``PROFILED``) counts only where its own variable is not set.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=True)
@@ -99,6 +100,7 @@ class Settings(BaseModel):
     max_body_bytes: int = Field(default=16 * 1024 * 1024, ge=64 * 1024, le=1024 * 1024 * 1024)
     backfill_max_weight: int = Field(default=40_000, ge=20)
     backfill_max_minutes: int = Field(default=50, ge=1, le=1440)
+    stream: bool = True
     ui_port: int = Field(default=3000, ge=1, le=65535)
     ui_host: str = "127.0.0.1"
     clock_offset_ms: int = 0

@@ -48,7 +48,8 @@ def examine(settings: Settings) -> Report:
     """
     with open_pipeline(settings, only_looks=True) as pipeline, pipeline.database.connection() as connection:
         settle_s = pipeline.policy.proof.settle_ms / 1000
-        return report(gather(connection, pipeline.clock.now_ms(), pipeline.period_ms / 1000, settle_s))
+        now_ms, period_s = pipeline.clock.now_ms(), pipeline.period_ms / 1000
+        return report(gather(connection, now_ms, period_s, settle_s, expects_stream=settings.stream))
 
 
 def _show(found: Report) -> None:

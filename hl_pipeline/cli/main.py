@@ -20,6 +20,9 @@ _HERE = "hl_pipeline.cli"
         "confidence": Lazy(f"{_HERE}.confidence", "confidence", "How far each series can be trusted, and since when."),
         "dlq": Lazy(f"{_HERE}.dlq", "dlq", "Windows that failed for good: look at them, ask again."),
         "collect": Lazy(f"{_HERE}.collect", "collect", "Fill every slot that is due, once, without Dagster."),
+        "stream": Lazy(
+            f"{_HERE}.stream", "stream", "Follow the live stream: a candle is readable a second after it closed."
+        ),
         "backfill": Lazy(f"{_HERE}.backfill", "backfill", "Complete past months; says first what it costs."),
         "verify": Lazy(f"{_HERE}.verify", "verify", "Prove the coverage ledger against the stored candles."),
         "health": Lazy(f"{_HERE}.health", "health", "Is the pipeline well? Exit 0, 1 or 2."),

@@ -1,4 +1,4 @@
-"""The Dagster processes of one installation: code server, web interface and daemon, under one supervisor.
+"""The processes of one installation: Dagster's code server, web interface and daemon, and the stream; one supervisor.
 
 Three processes and not ``dagster dev``: it takes two thirds of the memory, is ready in half the time, and a code
 server that is killed comes back.
@@ -45,11 +45,13 @@ def open_station(
     stop: Stop,
     say: Callable[[str], None],
     company: Sequence[Program] = (),
+    *,
+    streams: bool = True,
 ) -> Station:
-    """Start the three processes and return once the web interface answers, or somebody wants us to stop.
+    """Start the processes and return once the web interface answers, or somebody wants us to stop.
 
-    ``environ`` is added to this process's own environment; ``company`` starts first. The caller shuts the supervisor
-    down.
+    ``environ`` is added to this process's own environment; ``company`` starts first, the stream last if it ``streams``.
+    The caller shuts the supervisor down.
 
     Raises:
         NeedsAPerson: a process ended while starting; its last lines are in the message.
@@ -67,6 +69,7 @@ def open_station(
             (_script("dagster-webserver"), "--host", host, "--port", str(port), "--suppress-warnings", *at),
             lambda: _answers(f"{ui_url}/server_info"),
         ),
+        *([Program("stream", (sys.executable, "-m", "hl_pipeline.cli.main", "stream"))] if streams else []),
     )
     try:
         for program in programs:

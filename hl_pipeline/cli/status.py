@@ -8,10 +8,11 @@ from typing import Any
 import click
 
 from hl_pipeline.cli.screen import age, console, print_json, table
+from hl_pipeline.health.verdict import Verdict, on_stream
 from hl_pipeline.model.settle import SettleTime
 from hl_pipeline.runtime import open_pipeline
 from hl_pipeline.settings import Settings
-from hl_pipeline.storage import coverage, markets
+from hl_pipeline.storage import coverage, markets, stream
 from hl_pipeline.storage.budget import BudgetState
 from hl_pipeline.storage.coverage import IntervalCoverage
 from hl_pipeline.storage.markets import MarketCounts, MarketNews
@@ -34,6 +35,7 @@ class Status:
     budget: BudgetState
     alerts: list[OpenAlert]
     settle: SettleTime
+    stream: Verdict
 
 
 @click.command()
@@ -64,8 +66,9 @@ def read(settings: Settings) -> Status:
             intervals = coverage.by_interval(connection, now_ms, pipeline.policy.proof.settle_ms)
             alerts, budget = open_alerts(connection), pipeline.budget.state(connection)
             counts, news = markets.counts(connection), markets.news(connection, now_ms - NEWS_REACH_MS)
+            streaming = on_stream(stream.state(connection), now_ms, expected=settings.stream)
         address, settle = pipeline.database.address, pipeline.settle
-        return Status(settings.venue, address, now_ms, counts, news, intervals, budget, alerts, settle)
+        return Status(settings.venue, address, now_ms, counts, news, intervals, budget, alerts, settle, streaming)
 
 
 def as_document(found: Status) -> dict[str, Any]:
@@ -79,6 +82,7 @@ def as_document(found: Status) -> dict[str, Any]:
         "intervals": [interval_document(row) for row in found.intervals],
         "weight": {"limit": found.budget.max_weight, "left": found.budget.remaining},
         "alerts": [alert._asdict() for alert in found.alerts],
+        "stream": {"alive": found.stream.passed, "sentence": found.stream.sentence, **found.stream.numbers},
         "settle": {**asdict(found.settle), "sentence": found.settle.sentence},
     }
 
@@ -94,6 +98,7 @@ def _show(found: Status) -> None:
                      "gap = expected, not here yet; lost = the exchange forgot it first.")  # fmt: skip
     _show_markets(found)
     weight = found.budget
+    screen.print(f"Stream: {found.stream.sentence}", markup=False)
     screen.print(f"Settle time: {found.settle.sentence}", markup=False)
     screen.print(f"\nRequest weight left this minute: {weight.remaining:,} of {weight.max_weight:,}")
     if not found.alerts:

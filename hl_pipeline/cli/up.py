@@ -77,7 +77,7 @@ def keep_running(ground: Ground, stop: Stop, say: Say, company: Sequence[Program
     settings = ground.settings
     environ = as_environment(settings)
     environ |= prepare_elsewhere(environ)
-    station = open_station(settings, environ, stop, say, company)
+    station = open_station(settings, environ, stop, say, company, streams=settings.stream)
     try:
         if not stop.wanted:
             say(_block(settings, ground, station.ui_url))
@@ -106,6 +106,7 @@ def _block(settings: Settings, ground: Ground, ui_url: str) -> str:
             if ground.server
             else f"  Database     {ground.database.address}",
             f"  Logs         {settings.venue_home / 'log'}",
+            f"  Stream       {'on: hl stream, kept running' if settings.stream else 'off (HL_STREAM=false)'}",
             "  Schedules and sensors are on. Ctrl-C stops everything.",
             "",
         )

@@ -100,6 +100,12 @@ def _day_volumes(answer: MarketsAnswer) -> dict[str, Decimal]:
     return {context.coin: Decimal(context.day_notional_volume) for context in answer.contexts}
 
 
+def contexts_by_stream(database: Database, clock: Clock) -> int:
+    """How many markets the live stream quotes now; above 0 nobody needs to ask for quotes."""
+    with database.connection() as connection:
+        return markets.streamed_contexts(connection, clock.now_ms())
+
+
 def refresh_contexts(
     source: MarketSource, database: Database, clock: Clock, *, coins: Collection[str], run_id: str | None = None
 ) -> int:

@@ -1,8 +1,8 @@
 """One report over all verdicts: a status, and a score from 0 to 100 (design section 8).
 
 The design's weights: running 30, data flowing 25, stream connected 20, candles ready 10, schedules and sensors 10,
-low errors 5. The stream does not exist yet, and whether schedules are on is Dagster's to know; what is not given is
-left out, its weight shared by the rest, and named in ``excluded``.
+low errors 5. An installation may do without the stream, and whether schedules are on is Dagster's to know; what is not
+given is left out, its weight shared by the rest, and named in ``excluded``.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def report(vitals: Vitals, *, automation_on: float | None = None) -> Report:
     found: dict[str, float | None] = {
         "running": 1.0 if running and by_name["database_answers"].status is not Status.UNHEALTHY else 0.0,
         "flowing": _mean(fresh),
-        "stream": None,
+        "stream": _mean([by_name["stream_alive"]]) if vitals.expects_stream else None,
         "ready": _mean([by_name["coverage_complete"], by_name["rows_keep_contract"]]),
         "automation": automation_on,
         "errors": _mean([by_name["api_answers"], by_name["budget_has_room"]]),

@@ -9,7 +9,7 @@ from enum import StrEnum
 from hl_pipeline.model.endpoint import LAG_MS, healthy, why_unhealthy
 from hl_pipeline.model.interval import Interval, to_datetime
 from hl_pipeline.model.open_gap import DEADLINE_NEAR_MS, DEADLINE_URGENT_MS, recoverable, time_left
-from hl_pipeline.model.vitals import IntervalVitals, Vitals
+from hl_pipeline.model.vitals import IntervalVitals, StreamVitals, Vitals
 
 API_SLOW_MS = 5_000.0
 DATABASE_SLOW_MS = 250.0
@@ -22,6 +22,8 @@ PROMISED_AGE_S = 300.0
 #: Above this share of the budget the limiter soon refuses.
 BUDGET_TIGHT = 0.97
 REFUSED_TOO_LONG_S = 120.0
+#: Twice what a stalled socket and a new connection take.
+STREAM_SILENT_MS = 60_000
 
 
 class Status(StrEnum):
@@ -98,6 +100,58 @@ def on_endpoints(v: Vitals) -> Verdict:
         todo = "read last_error in hl.endpoint (asset endpoint_health); whoever is well takes the load meanwhile"
     numbers: dict[str, float | int | str | None] = {"endpoints": len(states), "serving": serving}
     return Verdict("endpoints_healthy", status, _with_step(text, todo, status), numbers)
+
+
+def on_stream(found: StreamVitals | None, now_ms: int, *, expected: bool) -> Verdict:
+    """The live stream runs, its sockets stand and speak. Without it REST reads the live edge, so it is never worse."""
+    name = "stream_alive"
+    if not expected:
+        return Verdict(name, Status.HEALTHY, "HL_STREAM is off: REST reads the live edge", {"sockets": 0})
+    fault, numbers = _fault_of_stream(found, now_ms), _numbers_of_stream(found, now_ms)
+    if fault is None and found is not None:
+        text = (
+            f"{found.connected} of {found.sockets} sockets stand, {found.series} markets, "
+            f"{found.frames_last_minute:,} frames in the last minute, {found.reconnects} reconnects"
+        )
+        return Verdict(name, Status.HEALTHY, text, numbers)
+    text = f"{fault}; meanwhile REST reads the live edge at its own pace"
+    todo = "does `hl stream` run (`hl up` keeps it running)? Its log says why not; HL_STREAM=false does without"
+    return Verdict(name, Status.DEGRADED, _with_step(text, todo, Status.DEGRADED), numbers)
+
+
+def _fault_of_stream(found: StreamVitals | None, now_ms: int) -> str | None:
+    """What is wrong with the stream, if anything."""
+    if found is None:
+        return "no stream ever ran here"
+    if found.stopped_ms is not None:
+        return f"the stream was stopped {time_left(now_ms - found.stopped_ms)} ago"
+    if now_ms - found.updated_ms > STREAM_SILENT_MS:
+        return f"the stream's {found.holder} has said nothing for {time_left(now_ms - found.updated_ms)}"
+    because = f" ({found.last_error})" if found.last_error else ""
+    if found.connected < found.sockets or not found.sockets:
+        return f"{found.connected} of {found.sockets} sockets stand{because}"
+    if found.last_frame_ms is None or now_ms - found.last_frame_ms > STREAM_SILENT_MS:
+        return f"a socket stands and brought no frame for over {STREAM_SILENT_MS // 1000} s{because}"
+    return None
+
+
+def _numbers_of_stream(found: StreamVitals | None, now_ms: int) -> dict[str, float | int | str | None]:
+    if found is None:
+        return {}
+    last_ms = found.last_frame_ms
+    return {
+        "sockets": found.sockets,
+        "connected": found.connected,
+        "series": found.series,
+        "last_frame_age_s": None if last_ms is None else (now_ms - last_ms) / 1000,
+        "lag_ms": found.lag_ms,
+        "reconnects": found.reconnects,
+        "frames_per_minute": found.frames_last_minute,
+        "queued": found.queued,
+        "overflowed": found.overflowed,
+        "rejected": found.rejected,
+        "memory_mb": found.memory_bytes / 1e6,
+    }
 
 
 def on_database(v: Vitals) -> Verdict:
@@ -270,8 +324,9 @@ def on_dead_letters(v: Vitals) -> Verdict:
 def all_verdicts(v: Vitals) -> list[Verdict]:
     """Every verdict, in the order a person asks."""
     fresh = [on_freshness(v, row) for row in v.intervals.values()]
+    streaming = on_stream(v.stream, v.now_ms, expected=v.expects_stream)
     gone = [on_coverage(v), on_deadlines(v), on_dead_letters(v), on_vanished(v)]
-    return [on_database(v), on_api(v), on_endpoints(v), on_budget(v), *fresh, *gone, on_contract(v)]
+    return [on_database(v), on_api(v), on_endpoints(v), streaming, on_budget(v), *fresh, *gone, on_contract(v)]
 
 
 def _minute(at_ms: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from hl_pipeline.model.dead_letter import DeadLetterTally
 from hl_pipeline.model.endpoint import EndpointState
@@ -50,6 +51,36 @@ class VanishedRow:
     times_absent: int
 
 
+class StreamVitals(NamedTuple):
+    """What the stream's process last said of itself; instants in market ms, UTC.
+
+    ``connected`` of its ``sockets`` stand. ``watched_until_ms``: no frame was missed from ``watching_since_ms`` to
+    there. ``last_frame_ms`` is of the socket that was silent the longest; ``lag_ms`` from a minute's end to the next
+    one's first frame. ``overflowed`` frames were dropped while the database was away; ``rejected`` ones broke a rule.
+    """
+
+    holder: str
+    updated_ms: int
+    started_ms: int
+    stopped_ms: int | None
+    series: int
+    watching_since_ms: int | None
+    watched_until_ms: int | None
+    queued: int
+    overflowed: int
+    closed: int
+    memory_bytes: int
+    sockets: int
+    connected: int
+    last_frame_ms: int | None
+    lag_ms: float | None
+    reconnects: int
+    frames_last_minute: int
+    rejected: int
+    last_error: str | None
+    endpoint: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class Vitals:
     """Numbers behind the report. Latencies in milliseconds, periods in seconds; the fetch figures cover 15 minutes.
@@ -57,6 +88,7 @@ class Vitals:
     ``candles_estimated`` is the planner's figure for all months, ``candles_recent`` counts the last two days exactly.
     ``losing_series`` lost slots within the last day; ``vanished`` rows stand newest absence first.
     ``endpoints`` are those in use, the primary first; none before the pipeline was first opened.
+    ``stream`` is null when none ever ran here; ``expects_stream`` when one is to run (HL_STREAM).
     ``endangered`` are the gap slots that the exchange forgets within twelve hours; null when there are none.
     """
 
@@ -83,3 +115,5 @@ class Vitals:
     vanished: Sequence[VanishedRow] = ()
     dead_letters: DeadLetterTally = field(default_factory=DeadLetterTally)
     endpoints: Sequence[EndpointState] = ()
+    stream: StreamVitals | None = None
+    expects_stream: bool = False

@@ -10,7 +10,7 @@ from psycopg.types.json import Jsonb
 
 from hl_pipeline.model.interval import Interval, to_datetime
 from hl_pipeline.model.vitals import IntervalVitals, Vitals
-from hl_pipeline.storage import alerts, dead_letters, gaps, vanished
+from hl_pipeline.storage import alerts, dead_letters, gaps, stream, vanished
 from hl_pipeline.storage.endpoints import read_endpoints
 from hl_pipeline.storage.engine import Connection
 from hl_pipeline.storage.sql import query
@@ -23,10 +23,12 @@ def gather(
     settle_s: float = 10.0,
     *,
     budget_clock_ms: int | None = None,
+    expects_stream: bool = False,
 ) -> Vitals:
     """Every number the report needs at market time ``now_ms`` (ms UTC). Reads only.
 
-    ``budget_clock_ms`` is the clock the weight budget is kept on, when that is not the server's own.
+    ``expects_stream``: one is to run. ``budget_clock_ms`` is the clock the weight budget is kept on, when that is not
+    the server's own.
     """
     started = time.perf_counter()
     markets = _row(connection, "health_ping", {})[0]
@@ -62,6 +64,8 @@ def gather(
         vanished=vanished.vanished(connection, now_ms),
         dead_letters=dead_letters.tally(connection),
         endpoints=read_endpoints(connection).states,
+        stream=stream.state(connection),
+        expects_stream=expects_stream,
     )
 
 

@@ -193,6 +193,12 @@ def cadence(connection: Connection, now_ms: int) -> Cadence:
     return Cadence(*row)
 
 
+def streamed_contexts(connection: Connection, now_ms: int) -> int:
+    """How many markets the live stream quotes at ``now_ms``; 0 unless each tracked, listed one has a young quote."""
+    row = connection.execute(query("contexts_streamed"), {"now": to_datetime(now_ms)}).fetchone()
+    return 0 if row is None or row[0] is None else int(row[0])
+
+
 def insert_contexts(
     connection: Connection,
     contexts: Sequence[MarketContext],

@@ -12,6 +12,7 @@ from psycopg.types.json import Jsonb
 from hl_pipeline.model.failure import AlreadyRunning
 from hl_pipeline.model.interval import WINDOW_SLOTS, Interval, to_datetime
 from hl_pipeline.model.live import LiveCandle
+from hl_pipeline.model.vitals import StreamVitals
 from hl_pipeline.storage.engine import Connection, Database
 from hl_pipeline.storage.sql import query
 
@@ -137,6 +138,12 @@ def derive(connection: Connection, series_ids: Collection[int], until_ms: int, *
         {"series_ids": list(series_ids), "ends": to_datetime(until_ms), "fetch_id": fetch_id},
     ).fetchone()
     return 0 if row is None else int(row[0])
+
+
+def state(connection: Connection) -> StreamVitals | None:
+    """What the stream last said of itself; null when none ever ran."""
+    row = connection.execute(query("stream_state")).fetchone()
+    return None if row is None else StreamVitals(*row)
 
 
 def report(connection: Connection, sockets: Sequence[Mapping[str, Any]], process: ProcessState, now_ms: int) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,7 @@ from hl_pipeline.health.verdict import Status
 from hl_pipeline.model.dead_letter import DeadLetterTally
 from hl_pipeline.model.interval import Interval
 from hl_pipeline.model.open_gap import EndangeredSlots
-from hl_pipeline.model.vitals import IntervalVitals, VanishedRow, Vitals
+from hl_pipeline.model.vitals import IntervalVitals, StreamVitals, VanishedRow, Vitals
 
 NOW_MS = 1_772_452_820_000
 HOUR_MS = 3_600_000
@@ -118,3 +119,41 @@ def test_a_vanished_row_is_named_with_its_slot_and_since_when() -> None:
     assert said.startswith("2 stored candles are missing from later answers")
     assert "BTC 1m 2026-03-02 11:00 UTC, absent from 3 answers since 2026-03-02 11:45, last from fetch 17" in said
     assert "the candles are kept" in said
+
+
+STREAM = StreamVitals(
+    holder="process 7", updated_ms=NOW_MS - 2_000, started_ms=NOW_MS - HOUR_MS, stopped_ms=None, series=50,
+    watching_since_ms=NOW_MS - HOUR_MS, watched_until_ms=NOW_MS - 20_000, queued=50, overflowed=0, closed=900,
+    memory_bytes=90_000_000, sockets=1, connected=1, last_frame_ms=NOW_MS - 300, lag_ms=40.0, reconnects=1,
+    frames_last_minute=2_000, rejected=0, last_error="closed", endpoint="wss://host/ws",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("stream", "words"),
+    [
+        (None, "no stream ever ran here"),
+        (STREAM._replace(stopped_ms=NOW_MS - HOUR_MS), "the stream was stopped 1 h ago"),
+        (STREAM._replace(updated_ms=NOW_MS - 60_001), "process 7 has said nothing for 1 min"),
+        (STREAM._replace(connected=0), r"0 of 1 sockets stand \(closed\)"),
+        (STREAM._replace(sockets=0, connected=0), "0 of 0 sockets stand"),
+        (STREAM._replace(last_frame_ms=NOW_MS - 60_001), "brought no frame for over 60 s"),
+        (STREAM._replace(last_frame_ms=None), "brought no frame for over 60 s"),
+    ],
+)
+def test_a_stream_that_does_not_bring_frames_is_a_warning_that_says_why(
+    stream: StreamVitals | None, words: str
+) -> None:
+    found = verdict.on_stream(stream, NOW_MS, expected=True)
+    assert found.status is Status.DEGRADED
+    assert re.search(words, found.sentence)
+    assert "HL_STREAM=false" in found.sentence
+    assert verdict.on_stream(stream, NOW_MS, expected=False).passed
+
+
+def test_a_stream_that_brings_frames_counts_in_the_score_where_one_is_expected() -> None:
+    streaming = replace(VITALS, stream=STREAM, expects_stream=True)
+    assert verdict.on_stream(STREAM, NOW_MS, expected=True).passed
+    assert report(streaming).parts["stream"] == 1.0
+    assert report(replace(streaming, stream=None)).parts["stream"] == 0.5
+    assert "stream" in report(VITALS).excluded

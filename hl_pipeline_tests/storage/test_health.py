@@ -85,3 +85,15 @@ def test_a_candle_off_its_grid_breaks_the_contract(database: Database) -> None:
 
 def health_of(connection: Connection, now_ms: int, name: str) -> bool:
     return next(v.passed for v in report(health.gather(connection, now_ms, 60.0)).verdicts if v.name == name)
+
+
+def test_what_the_stream_lands_keeps_the_store_fresh_and_counts_as_no_request(database: Database) -> None:
+    with database.connection() as connection:
+        world(connection)
+        connection.execute(
+            "insert into hl.fetch (endpoint, request_type, asked_at, status, rows, latency_ms, http_status)"
+            " values ('wss://e/ws', 'candle stream', %s, 'landed', 6, 0, 101)",
+            (to_datetime(NOW_MS - 1_000),),
+        )
+        vitals = health.gather(connection, NOW_MS, 60.0)
+    assert (vitals.fetches, vitals.fetch_p50_ms, vitals.last_landed_ms) == (1, 40, NOW_MS - 1_000)

@@ -12,10 +12,10 @@ from hl_pipeline.model.interval import MINUTE_MS, Interval, to_datetime
 from hl_pipeline.model.ledger import Gap, GapReason, SeriesState
 from hl_pipeline.model.live import LiveCandle
 from hl_pipeline.model.span import Span
-from hl_pipeline.storage import candles, fetches, series, stream
+from hl_pipeline.storage import candles, fetches, markets, series, stream
 from hl_pipeline.storage.engine import Connection, Database
 from hl_pipeline.storage.stream import StreamLanded, Watched
-from hl_pipeline_tests.fakes import candle
+from hl_pipeline_tests.fakes import candle, context
 
 #: 2026-07-26T12:00:00Z
 T0 = 1_785_067_200_000
@@ -231,3 +231,24 @@ def test_there_is_one_stream_an_installation(database: Database) -> None:
         pass
     with stream.only_one(database):
         pass
+
+
+@pytest.mark.parametrize(
+    ("kind", "ago_ms", "streamed"),
+    [("candle stream", 60_000, 1), ("candle stream", 121_000, 0), ("metaAndAssetCtxs", 60_000, 0)],
+)
+def test_quotes_need_not_be_asked_for_while_the_stream_brings_them(
+    database: Database, btc: dict[Interval, int], kind: str, ago_ms: int, streamed: int
+) -> None:
+    candles.Partitions(database, "market_context").ensure(T0 - HOUR, T0)
+    with database.connection() as connection:
+        assert btc
+        assert markets.streamed_contexts(connection, T0) == 0
+        fetch_id = fetches.asked(connection, kind, T0 - ago_ms)
+        markets.insert_contexts(connection, [context("BTC")], T0 - ago_ms, fetch_id=fetch_id)
+        assert markets.streamed_contexts(connection, T0) == streamed
+        connection.execute(
+            "insert into hl.market (coin, kind, sz_decimals, tracked, first_seen, last_seen)"
+            " values ('SILENT', 'perp', 2, true, now(), now())"
+        )
+        assert markets.streamed_contexts(connection, T0) == 0

@@ -115,7 +115,9 @@ def show(promises: Sequence[Promise], screen: Console) -> None:
 def _stay(settings: Settings, ground: Ground, screen: Console) -> None:
     """The web interface with the schedules on, at the pace and the limit of the real exchange."""
     ahead = ahead_ms(ground)
-    settings = settings.model_copy(update={"weight_per_minute": EXCHANGE_WEIGHT_PER_MINUTE, "clock_offset_ms": ahead})
+    settings = settings.model_copy(
+        update={"weight_per_minute": EXCHANGE_WEIGHT_PER_MINUTE, "clock_offset_ms": ahead, "stream": True}
+    )
     screen.print("\n[bold]5  The web interface, with the schedules running[/bold]")
     if ahead:
         minutes = -(-ahead // MINUTE_MS)

@@ -72,6 +72,7 @@ def demo_settings(environ: dict[str, str], port: int | None) -> Settings:
         universe=Universe.LIST,
         weight_per_minute=DEMO_WEIGHT,
         ui_port=port or given.ui_port,
+        stream=False,  # the acts live through minutes in a moment; it runs beside the web interface
     )
 
 

@@ -4,7 +4,7 @@
 
 import dagster as dg
 
-from hl_pipeline.collect.markets import MarketsReport, refresh_contexts, refresh_markets
+from hl_pipeline.collect.markets import MarketsReport, contexts_by_stream, refresh_contexts, refresh_markets
 from hl_pipeline.defs.describe import KINDS, OWNERS, UNIVERSE, columns, said_plainly, table
 from hl_pipeline.defs.partitions import MARKET_PARTITIONS
 from hl_pipeline.runtime import Pipeline
@@ -145,9 +145,13 @@ def market_contexts(context: dg.AssetExecutionContext, pipeline: dg.ResourcePara
     """What the exchange quotes for each tracked market: mark, oracle, mid, funding, open interest, volumes.
 
     One row a market and collection (`hl.market_context`). Fresh when `collect` ran within the last few minutes. When
-    it fails, the exchange could not be asked: the error says how, and the next tick asks again.
+    it fails, the exchange could not be asked: the error says how, and the next tick asks again. While the live stream
+    brings quotes, a row a minute, nothing is asked.
     """
     with said_plainly():
+        streamed = contexts_by_stream(pipeline.database, pipeline.clock)
+        if streamed:
+            return dg.MaterializeResult(metadata={"quotes stored": 0, "markets quoted by the live stream": streamed})
         stored = refresh_contexts(
             pipeline.source,
             pipeline.database,

@@ -6,9 +6,9 @@ import dagster as dg
 from hl_pipeline.defs.assets.endpoint_health import endpoint_health
 from hl_pipeline.defs.assets.live_candles import live_candles
 from hl_pipeline.defs.automation import share_running
-from hl_pipeline.defs.describe import HEALTH, KINDS, OWNERS, columns, said_plainly, table
+from hl_pipeline.defs.describe import HEALTH, KINDS, OWNERS, columns, instant, said_plainly, table
 from hl_pipeline.health.report import report, to_json
-from hl_pipeline.model.vitals import Vitals
+from hl_pipeline.model.vitals import StreamVitals, Vitals
 from hl_pipeline.runtime import Pipeline
 from hl_pipeline.storage import health
 
@@ -28,7 +28,35 @@ def vitals_of(pipeline: Pipeline) -> Vitals:
             pipeline.clock.now_ms(),
             pipeline.period_ms / 1000,
             pipeline.policy.proof.settle_ms / 1000,
+            expects_stream=pipeline.settings.stream,
         )
+
+
+def observed(stream: StreamVitals) -> dg.AssetObservation:
+    """What the live stream says of itself, on the asset whose rows it writes between two collections."""
+    numbers = {
+        "frames in the last minute": stream.frames_last_minute,
+        "provisional candles since it began": stream.closed,
+        "reconnects": stream.reconnects,
+        "waiting for the database": stream.queued,
+        "dropped frames": stream.overflowed,
+        "refused frames": stream.rejected,
+        "memory MB": round(stream.memory_bytes / 1e6, 1),
+    }
+    return dg.AssetObservation(
+        asset_key=live_candles.key,
+        description=f"{stream.connected} of {stream.sockets} sockets of the live stream stand, {stream.series} markets",
+        metadata={
+            "stream": "stopped" if stream.stopped_ms is not None else stream.holder,
+            "endpoint": stream.endpoint or "none",
+            "newest frame": instant(stream.last_frame_ms),
+            "watched without a break since": instant(stream.watching_since_ms),
+            "watched until": instant(stream.watched_until_ms),
+            **({} if stream.lag_ms is None else {"lag ms": round(stream.lag_ms, 1)}),
+            **numbers,
+            "last error": stream.last_error or "none",
+        },
+    )
 
 
 @dg.asset(
@@ -46,9 +74,12 @@ def system_health(context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[
     bound, and what to do next; the checks on `markets` and `live_candles` say the same, one by one.
     """
     with said_plainly():
-        found = report(vitals_of(pipeline), automation_on=share_running(context.instance))
+        vitals = vitals_of(pipeline)
+        found = report(vitals, automation_on=share_running(context.instance))
         with pipeline.database.connection() as connection:
             health.log(connection, found.now_ms, str(found.status), found.score, to_json(found))
+    if vitals.stream is not None:
+        context.log_event(observed(vitals.stream))
     return dg.MaterializeResult(
         metadata={
             "score": found.score,

@@ -45,6 +45,9 @@ _CANDLES = {
     "no_vanished_rows": "No stored candle is missing from a later answer that holds rows on both sides of it; such a "
     "candle is kept. When it fails: read `hl.vanished_row` and compare with another source; an answer that holds the "
     "row again clears it, or a person sets `accepted_at` there.",
+    "stream_alive": "The live stream (`hl stream`) runs, every socket stands and brought a frame within a minute; "
+    "passes where `HL_STREAM` is off. When it fails: REST reads the live edge meanwhile, later and at more weight; "
+    "look whether the process runs (`hl up` keeps it running) and what `hl.stream` holds as its last error.",
     "rows_keep_contract": "Every candle of the last two days keeps the contract: on its grid, low <= open, close <= "
     "high, volume only with trades. When it fails: read the rows with `sql/queries/health_contract.sql`.",
     **{
