@@ -23,7 +23,7 @@ from hl_pipeline.model.endpoint import (
     healthy,
     why_unhealthy,
 )
-from hl_pipeline.model.failure import ExchangeUnavailable, RateLimited, TryAgain
+from hl_pipeline.model.failure import ExchangeUnavailable, PipelineError, RateLimited, TryAgain
 
 _LOG = logging.getLogger(__name__)
 #: So long may what this process knows of the breakers be out of date.
@@ -125,7 +125,7 @@ class Route:
         if turn.is_probe or known is None or known.errors:
             self._tell(partial(self._registry.answered, turn.url))
 
-    def failed(self, turn: Turn, error: TryAgain) -> None:
+    def failed(self, turn: Turn, error: PipelineError) -> None:
         """This endpoint failed in a way that is its own affair."""
         self._tell(partial(self._registry.failed, turn.url, failure_of(error), str(error)))
 

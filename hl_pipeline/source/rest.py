@@ -35,7 +35,7 @@ from hl_pipeline.source import candles as candle_answers
 from hl_pipeline.source import markets as market_answers
 from hl_pipeline.source.failover import VERDICT_SECONDS, BeingProbed, Route, Turn
 from hl_pipeline.source.retry import Patience
-from hl_pipeline.source.service import Ambiguous, InfoService, Unserved
+from hl_pipeline.source.service import Ambiguous, InfoService, Misaddressed, Unserved
 
 _LOG = logging.getLogger(__name__)
 _OK = 200
@@ -277,10 +277,7 @@ class HyperliquidRest:
             except BaseException as error:
                 self._count(errors=1)
                 self._settle_failed(question, reservation, error)
-                if isinstance(error, RequestRefused):
-                    self._route.answered(turn)
-                else:
-                    self._route.release(turn)
+                self._refused(turn, error)
                 raise
             else:
                 self._settle(reservation, weight)
@@ -342,6 +339,15 @@ class HyperliquidRest:
             self._route.release(turn)
         else:
             self._route.failed(turn, error)
+
+    def _refused(self, turn: Turn, error: BaseException) -> None:
+        """No repetition cures it. Who refuses this request has answered; who refuses any is not well, if there are others."""
+        if isinstance(error, Misaddressed) and len(self.endpoints) > 1:
+            self._route.failed(turn, error)
+        elif isinstance(error, RequestRefused):
+            self._route.answered(turn)
+        else:
+            self._route.release(turn)
 
     def _pause(self, call: _Call, question: _Question[_T], error: TryAgain) -> None:
         """Wait as long as the failure asks for, not at all if another endpoint may do better; raise it at the end."""

@@ -34,6 +34,10 @@ class Ambiguous(Unserved):
     """A 500 on candles, where overload and an unknown coin look alike (hyperliquid.md 2.3)."""
 
 
+class Misaddressed(RequestRefused):
+    """It refuses whatever is asked: a redirect, or a 4xx that is not about the form of the request."""
+
+
 class InfoService:
     """The info service at an endpoint, over HTTP/1.1 with kept connections; may be used by several threads.
 
@@ -74,7 +78,7 @@ class InfoService:
             ExchangeUnavailable: no connection (or only to a private address), the deadline, a cut body, 5xx.
             RateLimited: 429, with Retry-After if it was usable.
             BadAnswer: a body above the cap, in a strange encoding, or a status that means nothing here.
-            RequestRefused: 422, another 4xx, or a redirect.
+            RequestRefused: 422; Misaddressed: another 4xx, or a redirect.
         """
         try:
             with (
@@ -136,7 +140,7 @@ class InfoService:
         if status == _UNPROCESSABLE:
             return RequestRefused(f"{said}: it refuses the form of the request; look at the values asked for")
         if status in _REDIRECTS:
-            return RequestRefused(f"{said}: redirects are not followed; set the endpoint to its final address")
+            return Misaddressed(f"{said}: redirects are not followed; set the endpoint to its final address")
         if status in _REFUSALS:
-            return RequestRefused(f"{said}: asking again gives the same; look at the endpoint's address")
+            return Misaddressed(f"{said}: asking again gives the same; look at the endpoint's address")
         return BadAnswer(f"{said}: only 200 carries an answer; asking again may help")

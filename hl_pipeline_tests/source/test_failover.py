@@ -144,6 +144,17 @@ def test_a_request_that_is_refused_is_refused_by_all() -> None:
     assert b.board.told == [], "it answered, and had no errors to forget"
 
 
+@pytest.mark.parametrize("status", ["403 Forbidden", "404 Not Found", "307 Temporary Redirect"])
+def test_who_refuses_whatever_is_asked_is_told_of_when_there_is_another(status: str) -> None:
+    with bench((answer(b"no", status),), (answer(),)) as b, pytest.raises(RequestRefused):
+        b.client.candles(REQUEST)
+    assert b.asked == [1, 0], "a person must look; but the next requests go elsewhere once it rests"
+    assert b.board.told == [("a", "bad_answer")]
+    with bench((answer(b"no", status),)) as alone, pytest.raises(RequestRefused):
+        alone.client.candles(REQUEST)
+    assert alone.board.told == [], "a lone one that rested would hide why"
+
+
 def test_a_429_is_waited_out_not_run_away_from() -> None:
     with bench((LIMITED, answer()), (answer(),)) as b:
         b.client.candles(REQUEST)
