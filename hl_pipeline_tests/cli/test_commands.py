@@ -157,6 +157,10 @@ def test_health_is_exit_0_when_fresh_1_six_hours_later_and_2_without_a_database(
 ) -> None:
     monkeypatch.delenv("HL_INTERVALS")
     run("collect")
+    streamless = run("health", "--json")
+    assert (streamless.exit_code, json.loads(streamless.output)["status"]) == (0, "degraded")
+    assert "no stream ever ran here" in run("status").output
+    monkeypatch.setenv("HL_STREAM", "false")
     well = run("health", "--json")
     assert (well.exit_code, json.loads(well.output)["status"]) == (0, "healthy")
     assert "score 100 of 100" in run("health").output
