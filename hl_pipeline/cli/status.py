@@ -8,13 +8,14 @@ from typing import Any
 import click
 
 from hl_pipeline.cli.screen import age, console, print_json, table
-from hl_pipeline.health.verdict import Verdict, on_stream
+from hl_pipeline.health.verdict import Verdict, on_endpoints, on_stream
 from hl_pipeline.model.settle import SettleTime
 from hl_pipeline.runtime import open_pipeline
 from hl_pipeline.settings import Settings
 from hl_pipeline.storage import coverage, markets, stream
 from hl_pipeline.storage.budget import BudgetState
 from hl_pipeline.storage.coverage import IntervalCoverage
+from hl_pipeline.storage.endpoints import read_endpoints
 from hl_pipeline.storage.markets import MarketCounts, MarketNews
 from hl_pipeline.storage.overview import OpenAlert, open_alerts
 
@@ -36,6 +37,7 @@ class Status:
     alerts: list[OpenAlert]
     settle: SettleTime
     stream: Verdict
+    endpoints: Verdict
 
 
 @click.command()
@@ -66,9 +68,10 @@ def read(settings: Settings) -> Status:
             intervals = coverage.by_interval(connection, now_ms, pipeline.policy.proof.settle_ms)
             alerts, budget = open_alerts(connection), pipeline.budget.state(connection)
             counts, news = markets.counts(connection), markets.news(connection, now_ms - NEWS_REACH_MS)
+            ways = on_endpoints(read_endpoints(connection).states)
             streaming = on_stream(stream.state(connection), now_ms, expected=settings.stream)
         address, settle = pipeline.database.address, pipeline.settle
-        return Status(settings.venue, address, now_ms, counts, news, intervals, budget, alerts, settle, streaming)
+        return Status(settings.venue, address, now_ms, counts, news, intervals, budget, alerts, settle, streaming, ways)
 
 
 def as_document(found: Status) -> dict[str, Any]:
@@ -83,6 +86,7 @@ def as_document(found: Status) -> dict[str, Any]:
         "weight": {"limit": found.budget.max_weight, "left": found.budget.remaining},
         "alerts": [alert._asdict() for alert in found.alerts],
         "stream": {"alive": found.stream.passed, "sentence": found.stream.sentence, **found.stream.numbers},
+        "endpoints": {"well": found.endpoints.passed, "sentence": found.endpoints.sentence, **found.endpoints.numbers},
         "settle": {**asdict(found.settle), "sentence": found.settle.sentence},
     }
 
@@ -98,6 +102,7 @@ def _show(found: Status) -> None:
                      "gap = expected, not here yet; lost = the exchange forgot it first.")  # fmt: skip
     _show_markets(found)
     weight = found.budget
+    screen.print(f"Endpoints: {found.endpoints.sentence}", markup=False)
     screen.print(f"Stream: {found.stream.sentence}", markup=False)
     screen.print(f"Settle time: {found.settle.sentence}", markup=False)
     screen.print(f"\nRequest weight left this minute: {weight.remaining:,} of {weight.max_weight:,}")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from hl_pipeline.model.endpoint import LAG_MS, healthy, why_unhealthy
+from hl_pipeline.model.endpoint import LAG_MS, EndpointState, healthy, why_unhealthy
 from hl_pipeline.model.interval import Interval, to_datetime
 from hl_pipeline.model.open_gap import DEADLINE_NEAR_MS, DEADLINE_URGENT_MS, recoverable, time_left
 from hl_pipeline.model.vitals import IntervalVitals, StreamVitals, Vitals
@@ -81,9 +81,8 @@ def on_api(v: Vitals) -> Verdict:
     return Verdict("api_answers", status, _with_step(text, todo, status), numbers)
 
 
-def on_endpoints(v: Vitals) -> Verdict:
+def on_endpoints(states: Sequence[EndpointState]) -> Verdict:
     """Every way to the exchange is well: it answers, it is in time, and it says what the primary says."""
-    states = v.endpoints
     why = {state.host: reason for state in states if (reason := why_unhealthy(state, states)) is not None}
     serving = len(healthy(states))
     clock_off_s = min((abs(state.lag_ms) for state in states if state.lag_ms is not None), default=0) / 1000
@@ -326,7 +325,16 @@ def all_verdicts(v: Vitals) -> list[Verdict]:
     fresh = [on_freshness(v, row) for row in v.intervals.values()]
     streaming = on_stream(v.stream, v.now_ms, expected=v.expects_stream)
     gone = [on_coverage(v), on_deadlines(v), on_dead_letters(v), on_vanished(v)]
-    return [on_database(v), on_api(v), on_endpoints(v), streaming, on_budget(v), *fresh, *gone, on_contract(v)]
+    return [
+        on_database(v),
+        on_api(v),
+        on_endpoints(v.endpoints),
+        streaming,
+        on_budget(v),
+        *fresh,
+        *gone,
+        on_contract(v),
+    ]
 
 
 def _minute(at_ms: int) -> str:

@@ -341,7 +341,7 @@ class HyperliquidRest:
             self._route.failed(turn, error)
 
     def _refused(self, turn: Turn, error: BaseException) -> None:
-        """No repetition cures it. Who refuses this request has answered; who refuses any is not well, if there are others."""
+        """No repetition cures it. Who refuses this request has answered; who refuses all is not well, if others are."""
         if isinstance(error, Misaddressed) and len(self.endpoints) > 1:
             self._route.failed(turn, error)
         elif isinstance(error, RequestRefused):
