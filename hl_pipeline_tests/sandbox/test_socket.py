@@ -3,6 +3,8 @@ from __future__ import annotations
 import gc
 import http.client
 import json
+import os
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -157,6 +159,16 @@ def test_info_requests_may_be_posted_and_weigh_what_they_weigh() -> None:
         sandbox.faults.fail_next(FaultKind.RATE_LIMITED)
         refused = here.ask({"method": "post", "id": 6, "request": {"type": "info", "payload": body}})
         assert refused["data"] == {"id": 6, "response": {"type": "error", "payload": "429 null"}}
+
+
+def test_posts_meet_rest_s_faults_late_ones_come_and_cut_ones_do_not(sandbox: RunningSandbox) -> None:
+    asked = {"method": "post", "id": 1, "request": {"type": "info", "payload": {"type": "exchangeStatus"}}}
+    with client(sandbox) as here:
+        sandbox.faults.add(Fault(FaultKind.LATENCY, amount=5, times=1))
+        assert here.ask(asked)["data"]["id"] == 1
+        sandbox.faults.fail_next(FaultKind.CUT)
+        here.say(asked)
+        assert here.until_pong() == []
 
 
 def test_a_slow_post_holds_nothing_up_and_too_many_are_refused() -> None:
@@ -376,3 +388,21 @@ def test_a_sandbox_that_fails_drops_its_sockets_instead_of_falling_silent(
         assert here.until_pong()
     gc.collect()
     assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_process_ends_cleanly_on_sigterm_whoever_is_connected_and_however_badly() -> None:
+    with (
+        SandboxProcess("--coins", "BTC", "--history-days", "2") as sandbox,
+        connect(sandbox.ws_url, proxy=None, close_timeout=1) as ill,
+        connect(sandbox.ws_url, proxy=None) as well,
+    ):
+        for socket in (well, ill):
+            socket.send(json.dumps({"method": "subscribe", "subscription": candle()}))
+            socket.recv(PATIENCE)
+        post(f"{sandbox.url}/sandbox/faults", {"kind": "ws_blackhole", "times": 1})
+        os.kill(sandbox.pid, signal.SIGTERM)
+        assert sandbox.wait() == 0
+        with pytest.raises(ConnectionClosed) as ended:
+            list(well)
+        assert ended.value.rcvd is not None
+        assert ended.value.rcvd.code == 1012
