@@ -1,5 +1,7 @@
-"""``python -m benchmarks``: workload W1."""
+"""``python -m benchmarks``: workload W1, then the readers' front door."""
 
-from benchmarks.w1 import main
+from benchmarks import read_through, w1
 
-main()
+w1.main()
+print()
+read_through.main([])

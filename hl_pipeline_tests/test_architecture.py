@@ -21,9 +21,10 @@ MAY_IMPORT = {
     **{room: {"model"} for room in BRICKS},
     "collect": {"model", *BRICKS},
     "runtime": {"model", "settings", "collect", *BRICKS},
+    "read": {"model", "settings", "runtime", "collect", *BRICKS},
     "defs": {"model", "settings", "runtime", "collect", *BRICKS},
-    "serve": {"model", "settings", "runtime", "collect", *BRICKS},
-    "cli": {"model", "settings", "runtime", "collect", "defs", "sandbox", *BRICKS},
+    "serve": {"model", "settings", "runtime", "read", "collect", *BRICKS},
+    "cli": {"model", "settings", "runtime", "read", "collect", "defs", "sandbox", *BRICKS},
     "definitions": {"model", "settings", "runtime", "collect", "defs", *BRICKS},
 }
 DAGSTER_ROOMS = {"defs", "definitions", "launch"}

@@ -7,9 +7,11 @@ PipelineError
 │   ├── BudgetExhausted       our own weight budget refused the request before it was sent
 │   ├── BadAnswer             200, but not what was asked for (HTML, wrong shape, cut JSON)
 │   ├── DatabaseUnavailable   Postgres cannot be reached, or broke off
+│   ├── Untrusted             a reader asked for more confidence than the series has now
 │   └── Superseded            a later run has taken the work over; nothing of this one is written any more
 └── NeedsAPerson          trying again gives the same
     ├── InvalidSetting        configuration
+    ├── UnknownSeries         a reader asked for a market or an interval that is not collected
     ├── RequestRefused        the exchange refused the request's form (422), or the coin does not exist
     ├── SchemaMismatch        code and database schema are of different versions
     └── AlreadyRunning        another instance holds the data folder
@@ -50,6 +52,10 @@ class DatabaseUnavailable(TryAgain):
     """Postgres cannot be reached, or broke off."""
 
 
+class Untrusted(TryAgain):
+    """A reader asked for more confidence than the series has now; it rises as gaps close and candles settle."""
+
+
 class Superseded(TryAgain):
     """A later run claimed the same work, so this one's answer is refused."""
 
@@ -60,6 +66,10 @@ class NeedsAPerson(PipelineError):
 
 class InvalidSetting(NeedsAPerson):
     """A setting is missing, malformed or contradicts another."""
+
+
+class UnknownSeries(NeedsAPerson):
+    """A reader asked for a market or an interval that is not collected."""
 
 
 class RequestRefused(NeedsAPerson):

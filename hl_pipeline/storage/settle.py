@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from hl_pipeline.model.interval import to_datetime
 from hl_pipeline.model.settle import PERIOD_MS, PERIODS, Changes
 from hl_pipeline.storage.engine import Connection
@@ -13,8 +15,8 @@ def changes(connection: Connection, now_ms: int) -> list[Changes]:
 
     By period, the newest first; a period in which none closed is left out.
     """
+    period = timedelta(milliseconds=PERIOD_MS)
     found = connection.execute(
-        query("settle_evidence"),
-        {"now": to_datetime(now_ms), "period_s": PERIOD_MS // 1000, "periods": PERIODS},
+        query("settle_evidence"), {"now": to_datetime(now_ms), "period": period, "reach": PERIODS * period}
     )
-    return [Changes(rows, tuple(ages_ms)) for _, rows, ages_ms in found]
+    return [Changes(rows, tuple(ages_ms)) for rows, ages_ms in found]
