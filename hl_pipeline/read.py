@@ -14,6 +14,8 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -23,7 +25,7 @@ from hl_pipeline.collect.fill import fill
 from hl_pipeline.collect.refresh import Refresh, Refresher
 from hl_pipeline.model.candle import SeriesKey
 from hl_pipeline.model.clock import Clock, SystemClock
-from hl_pipeline.model.failure import UnknownSeries, Untrusted
+from hl_pipeline.model.failure import DatabaseUnavailable, UnknownSeries, Untrusted
 from hl_pipeline.model.gap_queue import live_slots
 from hl_pipeline.model.interval import MINUTE_MS, Interval, to_datetime, to_ms
 from hl_pipeline.model.span import Span
@@ -31,7 +33,7 @@ from hl_pipeline.runtime import collect_period_ms, open_database, open_pipeline,
 from hl_pipeline.settings import Settings
 from hl_pipeline.source.retry import Patience
 from hl_pipeline.storage import markets, read_columns
-from hl_pipeline.storage.engine import Database
+from hl_pipeline.storage.engine import Connection, Database
 from hl_pipeline.storage.migrations import check_schema
 from hl_pipeline.storage.read_columns import CandleColumns, SeriesAbout
 
@@ -198,7 +200,8 @@ class Reader:
         known_at_ms = None if as_of is None else _ms(as_of)
         pace, now_ms = self._paced(), self._clock.now_ms()
         settled_until_ms = key.interval.floor(min(now_ms, known_at_ms or now_ms) - pace.settle_ms)
-        with read_columns.snapshot(self._opened()) as connection:
+        with self._lent() as connection:
+            read_columns.begin_snapshot(connection)
             found = _known(
                 read_columns.about(connection, key, window, now_ms=now_ms, settled_until_ms=settled_until_ms), key
             )
@@ -220,6 +223,21 @@ class Reader:
         if self._owned and self._database is not None:
             self._database.close()
 
+    @contextmanager
+    def _lent(self) -> Iterator[Connection]:
+        """A connection in a transaction; a database of our own that broke off is looked for anew by the next read."""
+        database = self._opened()
+        try:
+            with database.connection() as connection:
+                yield connection
+        except DatabaseUnavailable:
+            if self._owned:
+                with self._guard:
+                    self._database = None if self._database is database else self._database
+                    self._pace = None
+                database.close()
+            raise
+
     def _opened(self) -> Database:
         with self._guard:
             if self._database is None:
@@ -229,7 +247,7 @@ class Reader:
     def _paced(self) -> _Pace:
         pace = self._pace
         if pace is None or time.monotonic() - pace.since_s > _PACE_LASTS_S:
-            with self._opened().connection() as connection:
+            with self._lent() as connection:
                 if pace is None:
                     check_schema(connection)
                 now_ms = self._clock.now_ms()

@@ -421,6 +421,19 @@ def test_the_functions_keep_one_reader_a_database(bench: Bench) -> None:
     assert read._reader(bench.settings, bench.database) is read._reader(bench.settings, bench.database)
 
 
+def test_a_server_that_comes_back_elsewhere_is_found_by_the_next_read(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window = ("BTC", "1m", EDGE - HOUR, EDGE)
+    reader = Reader(bench.settings, clock=bench.clock)
+    # the port of a server that is gone, then the one it has now
+    opened = [Database("postgresql://nobody@127.0.0.1:1/none", connect_timeout_seconds=1), bench.database]
+    monkeypatch.setattr(read, "open_database", lambda *_, **__: opened.pop(0))
+    with pytest.raises(DatabaseUnavailable, match="cannot be reached"):
+        reader.candles(*window)
+    assert reader.candles(*window).num_rows == 60
+
+
 def test_another_table_has_nothing_to_tell() -> None:
     with pytest.raises(ValueError, match="carries no metadata of ours"):
         about(pa.table({"x": [1]}))

@@ -57,7 +57,7 @@ async def follow(pipeline: Pipeline) -> None:
         [settings.stream_url(endpoint) for endpoint in settings.endpoints],
         pipeline.database,
         pipeline.clock,
-        StreamPolicy(proof=pipeline.policy.proof),
+        StreamPolicy(proof=pipeline.policy.proof, flush_s=settings.manner.flush_seconds),
         repair=lambda coins: repair(pipeline, coins),
     )
     console().print(f"Streaming from the {settings.venue} exchange ...")

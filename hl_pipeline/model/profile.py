@@ -23,7 +23,8 @@ class Manner:
     """What a profile sets. Each value is a default: a variable that is set wins.
 
     ``period_seconds`` is the least time between two collections, ``weight_per_minute`` what all processes may spend,
-    ``concurrency`` requests at once, ``batch_requests`` the most that one run asks of the gap queue.
+    ``concurrency`` requests at once, ``batch_requests`` the most that one run asks of the gap queue, ``flush_seconds``
+    how long the stream gathers candles before it lands them together.
     ``settle_seconds`` is how long after its close a candle may still change, and ``settle_most_seconds`` how long that
     may become while the exchange changes what it has published.
     """
@@ -32,12 +33,13 @@ class Manner:
     weight_per_minute: int
     concurrency: int
     batch_requests: int
+    flush_seconds: float
     settle_seconds: float
     settle_most_seconds: float
 
 
 MANNERS: Mapping[Profile, Manner] = {
-    Profile.AGGRESSIVE: Manner(60, 1200, 8, 200, 5.0, 30.0),
-    Profile.BALANCED: Manner(60, 1200, 4, 100, 10.0, 60.0),
-    Profile.CONSERVATIVE: Manner(300, 600, 2, 50, 30.0, 120.0),
+    Profile.AGGRESSIVE: Manner(60, 1200, 8, 200, 0.1, 5.0, 30.0),
+    Profile.BALANCED: Manner(60, 1200, 4, 100, 0.25, 10.0, 60.0),
+    Profile.CONSERVATIVE: Manner(300, 600, 2, 50, 1.0, 30.0, 120.0),
 }

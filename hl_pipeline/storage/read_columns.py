@@ -50,12 +50,9 @@ class CandleColumns(NamedTuple):
     source: list[str]
 
 
-@contextmanager
-def snapshot(database: Database) -> Iterator[Connection]:
-    """A connection on which everything is read of one instant, and nothing can be written."""
-    with database.connection() as connection:
-        connection.execute(query("read_snapshot"))
-        yield connection
+def begin_snapshot(connection: Connection) -> None:
+    """From here on the transaction, just begun, reads everything of one instant and can write nothing."""
+    connection.execute(query("read_snapshot"))
 
 
 def about(

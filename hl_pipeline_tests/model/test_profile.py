@@ -33,6 +33,7 @@ def test_each_profile_is_gentler_than_the_one_before() -> None:
         assert hard.weight_per_minute >= soft.weight_per_minute
         assert hard.concurrency > soft.concurrency
         assert hard.batch_requests > soft.batch_requests
+        assert hard.flush_seconds < soft.flush_seconds
         assert hard.settle_seconds < soft.settle_seconds
         assert hard.settle_most_seconds < soft.settle_most_seconds
         assert soft.settle_seconds <= soft.settle_most_seconds
