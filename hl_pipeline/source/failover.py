@@ -90,9 +90,12 @@ class Route:
                 do not are behind the exchange; nothing may be sent.
             RateLimited: they all rest because they answered 429.
         """
-        turn = self._turn(self._look(), tried) or self._turn(self._look(anew=True), tried)
-        if turn is None:
-            raise self._refusal(self._look())
+        turn = self._turn(self._look(), tried)
+        if turn is None:  # another may have taken the probe meanwhile, or closed the breaker
+            view = self._look(anew=True)
+            turn = self._turn(view, tried)
+            if turn is None:
+                raise self._refusal(view)
         return turn
 
     def require_open(self) -> None:
