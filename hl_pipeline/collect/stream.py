@@ -17,19 +17,22 @@ from dataclasses import dataclass, field
 
 from hl_pipeline.collect.stream_writer import StreamStats, StreamWriter, memory_bytes
 from hl_pipeline.model.clock import Clock
-from hl_pipeline.model.failure import DatabaseUnavailable
+from hl_pipeline.model.failure import DatabaseUnavailable, TryAgain
 from hl_pipeline.model.interval import MINUTE_MS, Interval, to_datetime
 from hl_pipeline.model.ledger import ProofPolicy
 from hl_pipeline.model.live import LiveBuffer, LiveCandle, Watch
 from hl_pipeline.model.market import MarketContext
 from hl_pipeline.source.frames import CandleFrame, ContextFrame, Frame, Subscription
-from hl_pipeline.source.stream import ConnectAllowance, StreamSocket, StreamTiming
+from hl_pipeline.source.stream import MOST_MESSAGES, Allowance, StreamSocket, StreamTiming
 from hl_pipeline.storage.engine import Database
-from hl_pipeline.storage.stream import ProcessState, only_one
+from hl_pipeline.storage.stream import ProcessState, only_one, waiting_for
 
 _LOG = logging.getLogger(__name__)
 #: The exchange allows 1000 subscriptions an address; a socket was seen to bear 356.
 SUBSCRIPTIONS_A_SOCKET = 500
+#: A frame is about the minute under way or one just over, by our clock; anything else is a lie, or REST's to read.
+_BEHIND_MS = 10 * MINUTE_MS
+_AHEAD_MS = MINUTE_MS
 
 #: Asks REST for what is missing of these markets; runs in a thread of its own.
 Repair = Callable[[Collection[str]], object]
@@ -99,7 +102,9 @@ class Streamer:
         self._contexts: dict[str, MarketContext] = {}
         self._quoted_ms = 0
         self._lines: list[_Line] = []
-        self._allowance = ConnectAllowance(self.policy.connects_a_minute, window=self.policy.timing.connects_window)
+        window = self.policy.timing.connects_window
+        self._connections = Allowance(self.policy.connects_a_minute, window=window)
+        self._messages = Allowance(MOST_MESSAGES, window=window)
         self._followed_ms = clock.now_ms()
         self._started_ms = clock.now_ms()
         self._stopped_ms: int | None = None
@@ -153,6 +158,9 @@ class Streamer:
             if frame.coin not in self._writer.series_ids:
                 return
             last_ms, open_ms = line.watch.data_ms, frame.candle.open_ms
+            if not now_ms - _BEHIND_MS <= open_ms <= now_ms + _AHEAD_MS:
+                line.socket.status.rejected += 1
+                return
             if last_ms is not None and last_ms < open_ms <= now_ms:
                 line.lag_ms = float(now_ms - open_ms)
             if not self._buffer.put(frame.coin, frame.candle):
@@ -181,7 +189,14 @@ class Streamer:
         for number in range(shares):
             mine = coins[number::shares]
             socket = StreamSocket(
-                number, self._urls, _subscriptions(mine), self, self._clock, self._allowance, self.policy.timing
+                number,
+                self._urls,
+                _subscriptions(mine),
+                self,
+                self._clock,
+                self._connections,
+                self.policy.timing,
+                messages=self._messages,
             )
             self._lines.append(_Line(socket, mine))
 
@@ -197,7 +212,7 @@ class Streamer:
         for coin in sorted(now - before):
             min(self._lines, key=lambda line: len(line.coins)).coins.append(coin)
         for line in self._lines:
-            await line.socket.want(_subscriptions(line.coins))
+            line.socket.want(_subscriptions(line.coins))
 
     # what is written
 
@@ -264,9 +279,13 @@ class Streamer:
             coins, self._to_repair = sorted(self._to_repair), set()
             self.stats.repairs += 1
             try:
-                await asyncio.get_running_loop().run_in_executor(repairer, self._repair, coins)
-            except DatabaseUnavailable as error:
+                await asyncio.get_running_loop().run_in_executor(repairer, self._read_missed, self._repair, coins)
+            except TryAgain as error:
                 _LOG.warning("the scheduled collection will read what the stream missed: %s", error)
+
+    def _read_missed(self, repair: Repair, coins: Collection[str]) -> None:
+        with waiting_for(self._database):
+            repair(coins)
 
     # what is said
 

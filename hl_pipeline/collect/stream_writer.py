@@ -6,7 +6,8 @@ One thread calls it, in order. All of it may be repeated after a failure, and no
 from __future__ import annotations
 
 import resource
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from hl_pipeline.model.live import LiveCandle
 from hl_pipeline.model.market import MarketContext
 from hl_pipeline.storage import fetches, markets, stream
 from hl_pipeline.storage.candles import Partitions
-from hl_pipeline.storage.engine import Database
+from hl_pipeline.storage.engine import Connection, Database
 from hl_pipeline.storage.stream import ProcessState, StreamedSeries, Watched
 
 _M5_MS = Interval.M5.milliseconds
@@ -41,7 +42,10 @@ class StreamStats:
 
 
 class StreamWriter:
-    """Writes for the series that ``load`` found last. Not for several threads at once."""
+    """Writes for the series that ``load`` found last. Not for several threads at once.
+
+    Everything raises DatabaseUnavailable for what passes by itself, and may be repeated then.
+    """
 
     def __init__(self, database: Database, clock: Clock, proof: ProofPolicy) -> None:
         self.stats = StreamStats()
@@ -53,7 +57,7 @@ class StreamWriter:
 
     def load(self) -> None:
         """Learn which series there are; ``series_ids`` are those of 1m by coin."""
-        with self._database.connection() as connection:
+        with self._connection() as connection:
             self._series = stream.series(connection)
         self.series_ids = {found.coin: found.series_id for found in self._series if found.interval is Interval.M1}
 
@@ -62,13 +66,14 @@ class StreamWriter:
         known = [live for live in batch if live.coin in self.series_ids]
         if not known and not quotes:
             return
-        if known:
-            opens = [live.candle.open_ms for live in known]
-            self._partitions.ensure(min(opens), max(opens))
-        if quotes:
-            self._context_partitions.ensure(now_ms, now_ms)
+        with stream.waiting_for(self._database):
+            if known:
+                opens = [live.candle.open_ms for live in known]
+                self._partitions.ensure(min(opens), max(opens))
+            if quotes:
+                self._context_partitions.ensure(now_ms, now_ms)
         closed = written = stored = 0
-        with self._database.connection() as connection:
+        with self._connection() as connection:
             fetch_id = fetches.asked(connection, stream.REQUEST_TYPE, now_ms)
             if known:
                 written, closed = stream.land(connection, known, self.series_ids, fetch_id=fetch_id)
@@ -86,7 +91,7 @@ class StreamWriter:
         """
         mine, entered_ms = set(coins), max(entered_ms, since_ms)
         bases, larger = self._watched(mine, until_ms, entered_ms)
-        with self._database.connection() as connection:
+        with self._connection() as connection:
             self.stats.watched += stream.watch(connection, bases, since_ms)
             stream.watch(connection, larger, since_ms)
         for ends_ms in range(Interval.M5.floor(entered_ms) + _M5_MS, until_ms + 1, _M5_MS)[-_MOST_DERIVED:]:
@@ -94,8 +99,13 @@ class StreamWriter:
 
     def report(self, sockets: Sequence[Mapping[str, object]], process: ProcessState) -> None:
         """Store what the stream says of itself."""
-        with self._database.connection() as connection:
+        with self._connection() as connection:
             stream.report(connection, sockets, process, self._clock.now_ms())
+
+    @contextmanager
+    def _connection(self) -> Iterator[Connection]:
+        with stream.waiting_for(self._database), self._database.connection() as connection:
+            yield connection
 
     def _watched(self, coins: set[str], until_ms: int, entered_ms: int) -> tuple[list[Watched], list[Watched]]:
         """The 1m series of these coins, and the larger ones in which a slot ended since ``entered_ms``."""
@@ -117,8 +127,9 @@ class StreamWriter:
         return bases, larger
 
     def _derive(self, series_ids: list[int], ends_ms: int, endpoint: str) -> None:
-        self._partitions.ensure(Interval.D1.floor(ends_ms - 1), ends_ms)
-        with self._database.connection() as connection:
+        with stream.waiting_for(self._database):
+            self._partitions.ensure(Interval.D1.floor(ends_ms - 1), ends_ms)
+        with self._connection() as connection:
             fetch_id = fetches.asked(connection, stream.REQUEST_TYPE, self._clock.now_ms())
             made = stream.derive(connection, series_ids, ends_ms, fetch_id=fetch_id)
             fetches.landed(connection, fetch_id, _receipt(endpoint), rows=made)

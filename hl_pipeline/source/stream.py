@@ -28,6 +28,8 @@ from hl_pipeline.source.frames import CandleFrame, Complaint, Confirmed, Context
 _LOG = logging.getLogger(__name__)
 _PING = '{"method":"ping"}'
 _LARGEST_FRAME = 4 * 1024 * 1024
+#: Of the 2000 a minute; pings are not counted.
+MOST_MESSAGES = 1_800
 #: The exchange answers "Already subscribed" when an acknowledgement was lost; that is as good as one.
 _AS_GOOD_AS_CONFIRMED = "Already subscribed"
 
@@ -57,24 +59,39 @@ class StreamTiming:
         return replace(self, **{part.name: getattr(self, part.name) / times for part in fields(self)})
 
 
-class ConnectAllowance:
-    """At most so many new connections in any ``window`` seconds, over all sockets of the process.
+def back_off_seconds(failures: int, timing: StreamTiming) -> float:
+    """How long to wait after so many failures in a row, drawn from the upper half of what doubles each time.
 
-    The exchange allows 30 a minute and address; we stay well below.
+    Clients that were cut off together must not come back together.
+    """
+    bound = min(timing.back_off * 2.0 ** min(failures - 1, 20), timing.longest_back_off)
+    return bound / 2 + random.random() * bound / 2  # noqa: S311  # no secret
+
+
+class Allowance:
+    """At most ``most`` of something in any ``window`` seconds, over all sockets of the process.
+
+    The exchange allows an address 30 new connections and 2000 messages a minute; we stay well below.
     """
 
-    def __init__(self, most: int = 12, *, window: float = 60.0) -> None:
+    def __init__(self, most: int, *, window: float = 60.0) -> None:
         self._most, self._window = most, window
-        self._at: deque[float] = deque()
+        self._at: deque[tuple[float, int]] = deque()
 
-    def wait_seconds(self) -> float:
-        """0 and one is taken, or how long until there is one."""
+    def wait_seconds(self, count: int = 1) -> float:
+        """0 and ``count`` are taken, or how long until there may be as many; more than ``most`` count as ``most``."""
+        count = min(count, self._most)
         now = time.monotonic()
-        while self._at and now - self._at[0] >= self._window:
+        while self._at and now - self._at[0][0] >= self._window:
             self._at.popleft()
-        if len(self._at) >= self._most:
-            return self._window - (now - self._at[0])
-        self._at.append(now)
+        free = self._most - sum(taken for _, taken in self._at)
+        for at, taken in self._at:
+            if free >= count:
+                break
+            free += taken
+            if free >= count:
+                return max(self._window - (now - at), 1e-6)
+        self._at.append((now, count))
         return 0.0
 
 
@@ -123,8 +140,10 @@ class StreamSocket:
         subscriptions: Collection[Subscription],
         sink: StreamSink,
         clock: Clock,
-        allowance: ConnectAllowance,
+        allowance: Allowance,
         timing: StreamTiming | None = None,
+        *,
+        messages: Allowance | None = None,
     ) -> None:
         self.number = number
         self.status = SocketState()
@@ -132,8 +151,9 @@ class StreamSocket:
         self._wanted = dict.fromkeys(subscriptions)
         self._sink, self._clock, self._allowance = sink, clock, allowance
         self._timing = timing or StreamTiming()
+        self._messages = messages or Allowance(MOST_MESSAGES, window=self._timing.connects_window)
         self._failures = 0
-        self._connection: ClientConnection | None = None
+        self._changed = asyncio.Event()
         self._heard = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -142,16 +162,10 @@ class StreamSocket:
         """How many are wanted."""
         return len(self._wanted)
 
-    async def want(self, subscriptions: Collection[Subscription]) -> None:
-        """Follow these from now on: what is new is subscribed, what is gone is given up."""
-        fresh = [found for found in subscriptions if found not in self._wanted]
-        gone = [found for found in self._wanted if found not in set(subscriptions)]
+    def want(self, subscriptions: Collection[Subscription]) -> None:
+        """Follow these from now on: what is new is subscribed, what is gone is given up, as soon as may be."""
         self._wanted = dict.fromkeys(subscriptions)
-        if self._connection is None:
-            return
-        with contextlib.suppress(ConnectionClosed):  # the next connection subscribes them
-            await self._send(self._connection, [found.as_json("subscribe") for found in fresh])
-            await self._send(self._connection, [found.as_json("unsubscribe") for found in gone])
+        self._changed.set()
 
     async def run(self) -> None:
         """Connect and follow, again and again; ends only by cancellation."""
@@ -164,17 +178,11 @@ class StreamSocket:
                 self.status.last_error = f"{type(error).__name__}: {error}"[:300]
                 _LOG.info("stream socket %d at %s: %s", self.number, url, self.status.last_error)
             finally:
-                self._connection = None
                 self.status.connected_ms = None
                 self.status.state = "waiting"
                 self._sink.on_broken(self.number, self._clock.now_ms())
             self._failures = 1 if time.monotonic() - began > self._timing.settled else self._failures + 1
-            await asyncio.sleep(self._pause())
-
-    def _pause(self) -> float:
-        """Full jitter: clients that were cut off together must not come back together."""
-        bound = min(self._timing.back_off * 2.0 ** min(self._failures - 1, 20), self._timing.longest_back_off)
-        return bound / 2 + random.random() * bound / 2  # noqa: S311  # no secret
+            await asyncio.sleep(back_off_seconds(self._failures, self._timing))
 
     async def _follow(self, url: str) -> None:
         """One stretch of the stream, over as many connections as the rotation takes."""
@@ -183,8 +191,8 @@ class StreamSocket:
         current = await self._prepare(url)
         try:
             while True:
-                self._begin(current.connection)
-                follower = await self._receive(current.connection, url)
+                self._begin()
+                follower = await self._receive(current, url)
                 if follower is None:
                     return
                 # make before break: the old connection ends once the new one is subscribed
@@ -193,8 +201,7 @@ class StreamSocket:
         finally:
             await current.stack.aclose()
 
-    def _begin(self, connection: ClientConnection) -> None:
-        self._connection = connection
+    def _begin(self) -> None:
         self._heard = time.monotonic()
         self.status.state = "connected"
         self.status.connected_ms = self._clock.now_ms()
@@ -217,9 +224,14 @@ class StreamSocket:
         ) as connection:
             yield connection
 
-    async def _subscribe(self, connection: ClientConnection) -> None:
+    async def _subscribe(self, connection: ClientConnection) -> set[Subscription]:
         """Ask for everything wanted, and wait until all of it is confirmed; frames that come meanwhile count."""
-        missing = set(self._wanted)
+        while wait := self._messages.wait_seconds(len(self._wanted)):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(connection.wait_closed(), wait)
+                raise _Dead("it ended before anything was asked of it")
+        asked = set(self._wanted)
+        missing = set(asked)
         sender = asyncio.create_task(self._send(connection, [found.as_json("subscribe") for found in self._wanted]))
         try:
             async with asyncio.timeout(self._timing.subscribe):
@@ -237,6 +249,7 @@ class StreamSocket:
             sender.cancel()
             with contextlib.suppress(asyncio.CancelledError, ConnectionClosed):
                 await sender
+        return asked
 
     def _complain(self, complaint: Complaint, missing: set[Subscription]) -> None:
         """A refusal that names one of ours is its answer: the others must not wait for it."""
@@ -253,9 +266,11 @@ class StreamSocket:
             await connection.send(message, text=True)
             await asyncio.sleep(self._timing.between_messages)
 
-    async def _receive(self, connection: ClientConnection, url: str) -> _Prepared | None:
+    async def _receive(self, current: _Prepared, url: str) -> _Prepared | None:
         """Take frames until the connection ends, or another one stands ready to follow it."""
+        connection = current.connection
         pinger = asyncio.create_task(self._ping(connection))
+        tender = asyncio.create_task(self._tend(current))
         succession = asyncio.create_task(self._succeed(url))
         try:
             while not succession.done():
@@ -271,8 +286,24 @@ class StreamSocket:
             return None
         finally:
             await _cancelled(pinger)
+            await _cancelled(tender)
             if not succession.done():
                 await _cancelled(succession)
+
+    async def _tend(self, current: _Prepared) -> None:
+        """Ask for what is wanted by now and was not when the connection was made."""
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                self._changed.clear()
+                fresh = [found for found in self._wanted if found not in current.asked]
+                gone = [found for found in current.asked if found not in self._wanted]
+                current.asked = set(self._wanted)
+                messages = [found.as_json("subscribe") for found in fresh]
+                messages += [found.as_json("unsubscribe") for found in gone]
+                while messages and (wait := self._messages.wait_seconds(len(messages))):
+                    await asyncio.sleep(wait)
+                await self._send(current.connection, messages)
+                await self._changed.wait()
 
     async def _succeed(self, url: str) -> _Prepared:
         """The connection that takes over when this one is old; what fails is tried again."""
@@ -288,8 +319,8 @@ class StreamSocket:
         """A connection with everything subscribed, and what closes it."""
         async with contextlib.AsyncExitStack() as stack:
             connection = await stack.enter_async_context(self._connected(url))
-            await self._subscribe(connection)
-            return _Prepared(connection, stack.pop_all())
+            asked = await self._subscribe(connection)
+            return _Prepared(connection, stack.pop_all(), asked)
         raise AssertionError("the stack swallows nothing")
 
     def _take(self, message: str | bytes) -> Frame:
@@ -319,10 +350,11 @@ class StreamSocket:
 
 @dataclass(slots=True)
 class _Prepared:
-    """A connection that is subscribed, with what closes it."""
+    """A connection that is subscribed to what was ``asked``, with what closes it."""
 
     connection: ClientConnection
     stack: contextlib.AsyncExitStack
+    asked: set[Subscription]
 
 
 async def _cancelled(task: asyncio.Task[object]) -> None:

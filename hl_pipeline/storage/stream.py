@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import psycopg
 from psycopg.types.json import Jsonb
 
-from hl_pipeline.model.failure import AlreadyRunning
+from hl_pipeline.model.failure import AlreadyRunning, DatabaseUnavailable
 from hl_pipeline.model.interval import WINDOW_SLOTS, Interval, to_datetime
 from hl_pipeline.model.live import LiveCandle
 from hl_pipeline.model.vitals import StreamVitals
@@ -58,6 +59,20 @@ class ProcessState:
     memory_bytes: int
     stopped_ms: int | None
     started_ms: int
+
+
+@contextmanager
+def waiting_for(database: Database) -> Iterator[None]:
+    """Make every hindrance that passes by itself (a lock, a cancelled statement, a full disk) one that is waited for.
+
+    Raises:
+        DatabaseUnavailable: what is in the block was not done, and may be repeated.
+    """
+    try:
+        yield
+    except psycopg.OperationalError as error:
+        first_line = str(error).strip().split("\n")[0]
+        raise DatabaseUnavailable(f"{database.address} did not do it: {first_line}; it is tried again") from error
 
 
 @contextmanager
