@@ -81,3 +81,20 @@ def test_up_without_its_exchange_says_so_names_the_demo_and_starts_nothing(
     assert "does not answer" in result.stderr
     assert "make demo" in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_a_demo_whose_terminal_is_closed_leaves_no_process_however_many_signals_that_sends(
+    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, home: Path, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("HL_DATABASE_URL")
+    output = tmp_path / "output"
+    process = started(hl_command("demo", "--once"), {"HL_HOME": str(home)}, output)
+    try:
+        until(lambda: "Postgres runs at" in output.read_text() or process.poll() is not None, 60)
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGHUP):
+            process.send_signal(number)
+        assert process.wait(timeout=30) in {128 + number for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
+        until(lambda: not processes_of(home), 15)
+    finally:
+        process.kill()
+        process.wait()

@@ -35,6 +35,8 @@ from hl_pipeline.model.interval import MINUTE_MS
 from hl_pipeline.model.tariff import EXCHANGE_WEIGHT_PER_MINUTE
 from hl_pipeline.settings import Settings
 
+_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
 
 @click.command()
 @click.option("--once", is_flag=True, help="Exit after the summary; also when there is no terminal.")
@@ -51,7 +53,7 @@ def demo(ctx: click.Context, once: bool, port: int | None) -> None:
     screen = console()
     if not once:
         require_ui_port(settings)
-    with _unwinding_on_sigterm():
+    with Unwinding() as unwinding:
         screen.print("[bold]hl demo[/bold]: six markets at six intervals from an exchange on this machine.")
         screen.print(
             f"Nothing leaves this machine. So that nobody waits, both sides allow {DEMO_WEIGHT:,} of request weight a "
@@ -61,7 +63,7 @@ def demo(ctx: click.Context, once: bool, port: int | None) -> None:
             promises = _play(settings, ground, screen)
             held = all(promise.held for promise in promises)
             if not once:
-                _stay(settings, ground, screen)
+                _stay(settings, ground, screen, unwinding)
     ctx.exit(0 if held else 1)
 
 
@@ -112,7 +114,7 @@ def show(promises: Sequence[Promise], screen: Console) -> None:
         screen.print(f"\n[bold green]All {len(promises)} held.[/bold green]")
 
 
-def _stay(settings: Settings, ground: Ground, screen: Console) -> None:
+def _stay(settings: Settings, ground: Ground, screen: Console, unwinding: Unwinding) -> None:
     """The web interface with the schedules on, at the pace and the limit of the real exchange."""
     ahead = ahead_ms(ground)
     settings = settings.model_copy(
@@ -125,18 +127,27 @@ def _stay(settings: Settings, ground: Ground, screen: Console) -> None:
     sandbox = sandbox_program(settings, "--clock-offset-ms", str(ahead))
     with Stop().listening() as stop:
         keep_running(replace(ground, settings=settings), stop, screen.print, [sandbox])
+        unwinding.is_leaving = stop.wanted  # a second signal must not interrupt the stopping of Postgres
 
 
-@contextmanager
-def _unwinding_on_sigterm() -> Iterator[None]:
-    """SIGTERM leaves through the ``with`` blocks, so that nothing we started stays."""
+class Unwinding:
+    """SIGTERM, Ctrl-C and a closed terminal leave through the ``with`` blocks, once, so that nothing we started stays.
 
-    def leave(number: int, _frame: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_IGN)
-        raise SystemExit(128 + number)
+    A terminal that is closed sends more than one signal.
+    """
 
-    kept = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, kept)
+    def __init__(self) -> None:
+        self.is_leaving = False
+
+    def __enter__(self) -> Unwinding:
+        self._kept = {number: signal.signal(number, self._leave) for number in _ENDING}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._kept.items():
+            signal.signal(number, handler)
+
+    def _leave(self, number: int, _frame: FrameType | None) -> None:
+        if not self.is_leaving:
+            self.is_leaving = True
+            raise SystemExit(128 + number)
