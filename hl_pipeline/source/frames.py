@@ -96,7 +96,7 @@ _SHAPE = "a frame has its documented fields and types"
 
 def decode_frame(message: str | bytes) -> Frame:
     """What one message of the exchange says. Text that is no JSON object is refused (old builds greet with one)."""
-    body = message.encode() if isinstance(message, str) else message
+    body = message.encode("utf-8", "replace") if isinstance(message, str) else message
     try:
         envelope = _ENVELOPE.decode(body)
         return _decode(envelope, bytes(envelope.data))

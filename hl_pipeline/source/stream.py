@@ -80,18 +80,23 @@ class Allowance:
 
     def wait_seconds(self, count: int = 1) -> float:
         """0 and ``count`` are taken, or how long until there may be as many; more than ``most`` count as ``most``."""
-        count = min(count, self._most)
+        wait = self.seconds_until(count)
+        if not wait:
+            self._at.append((time.monotonic(), min(count, self._most)))
+        return wait
+
+    def seconds_until(self, count: int = 1) -> float:
+        """How long until there are ``count``; none is taken."""
         now = time.monotonic()
         while self._at and now - self._at[0][0] >= self._window:
             self._at.popleft()
-        free = self._most - sum(taken for _, taken in self._at)
+        lacking = min(count, self._most) + sum(taken for _, taken in self._at) - self._most
         for at, taken in self._at:
-            if free >= count:
+            if lacking <= 0:
                 break
-            free += taken
-            if free >= count:
+            lacking -= taken
+            if lacking <= 0:
                 return max(self._window - (now - at), 1e-6)
-        self._at.append((now, count))
         return 0.0
 
 
@@ -209,7 +214,8 @@ class StreamSocket:
 
     @contextlib.asynccontextmanager
     async def _connected(self, url: str) -> AsyncIterator[ClientConnection]:
-        while wait := self._allowance.wait_seconds():
+        # first for the messages: the exchange closes a connection on which nothing is said
+        while wait := self._messages.seconds_until(len(self._wanted)) or self._allowance.wait_seconds():
             await asyncio.sleep(wait)
         self.status.connects += 1
         async with connect(
