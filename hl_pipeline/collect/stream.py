@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import os
+from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -105,6 +106,7 @@ class Streamer:
         window = self.policy.timing.connects_window
         self._connections = Allowance(self.policy.connects_a_minute, window=window)
         self._messages = Allowance(MOST_MESSAGES, window=window)
+        self._joined_ms: dict[str, int] = {}
         self._followed_ms = clock.now_ms()
         self._started_ms = clock.now_ms()
         self._stopped_ms: int | None = None
@@ -209,7 +211,11 @@ class Streamer:
             return
         for line in self._lines:
             line.coins = [coin for coin in line.coins if coin in now]
+        # of a new market nothing can be known before the minute that begins after it is subscribed
+        joined_ms = Interval.M1.ceil(self._clock.now_ms()) + MINUTE_MS
+        self._joined_ms = {coin: at_ms for coin, at_ms in self._joined_ms.items() if coin in now}
         for coin in sorted(now - before):
+            self._joined_ms[coin] = joined_ms
             min(self._lines, key=lambda line: len(line.coins)).coins.append(coin)
         for line in self._lines:
             line.socket.want(_subscriptions(line.coins))
@@ -264,8 +270,13 @@ class Streamer:
             since_ms, until_ms = line.watch.since_ms, line.watch.until_ms
             if since_ms is None or until_ms is None or until_ms <= line.entered_ms:
                 continue
-            told = (list(line.coins), since_ms, until_ms, line.entered_ms, line.socket.status.url)
-            await asyncio.get_running_loop().run_in_executor(thread, self._writer.enter, *told)
+            coins_by_since: defaultdict[int, list[str]] = defaultdict(list)
+            for coin in line.coins:
+                coins_by_since[max(since_ms, self._joined_ms.get(coin, 0))].append(coin)
+            for own_since_ms, coins in coins_by_since.items():
+                if own_since_ms < until_ms:
+                    told = (coins, own_since_ms, until_ms, line.entered_ms, line.socket.status.url)
+                    await asyncio.get_running_loop().run_in_executor(thread, self._writer.enter, *told)
             line.entered_ms = until_ms
 
     # what was missed
