@@ -44,7 +44,8 @@ class StreamPolicy:
     """How the stream is landed. ``*_s`` in real seconds, ``*_ms`` in market time.
 
     ``grace_ms``: so long after a minute's end the last of its frames may come. ``open_every_ms``: an open candle is
-    stored at most so often. ``flush_s`` is the writer's pace, ``report_s`` that of its state.
+    stored at most so often. ``public_only``: hosts must lead to addresses of the public
+    internet. ``flush_s`` is the writer's pace, ``report_s`` that of its state.
     """
 
     proof: ProofPolicy = field(default_factory=ProofPolicy)
@@ -56,6 +57,7 @@ class StreamPolicy:
     contexts_every_ms: int = MINUTE_MS
     most_waiting: int = 100_000
     connects_a_minute: int = 12
+    public_only: bool = False
 
 
 @dataclass(slots=True)
@@ -199,6 +201,7 @@ class Streamer:
                 self._connections,
                 self.policy.timing,
                 messages=self._messages,
+                public_only=self.policy.public_only,
             )
             self._lines.append(_Line(socket, mine))
 

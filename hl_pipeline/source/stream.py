@@ -16,7 +16,8 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass, fields, replace
-from typing import Protocol
+from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
@@ -24,6 +25,7 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 from hl_pipeline.model.answer import RejectedRow
 from hl_pipeline.model.clock import Clock
 from hl_pipeline.source.frames import CandleFrame, Complaint, Confirmed, ContextFrame, Frame, Subscription, decode_frame
+from hl_pipeline.source.public import NotPublic, public_addresses
 
 _LOG = logging.getLogger(__name__)
 _PING = '{"method":"ping"}'
@@ -131,6 +133,13 @@ class SocketState:
     last_error: str | None = None
 
 
+class _Connect(connect):
+    """Follows no redirect: we speak to whom we were told to."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        return exc
+
+
 class _Dead(Exception):
     """The connection stands and is of no use."""
 
@@ -149,8 +158,10 @@ class StreamSocket:
         timing: StreamTiming | None = None,
         *,
         messages: Allowance | None = None,
+        public_only: bool = False,
     ) -> None:
         self.number = number
+        self._public_only = public_only
         self.status = SocketState()
         self._urls = list(urls)
         self._wanted = dict.fromkeys(subscriptions)
@@ -218,8 +229,9 @@ class StreamSocket:
         while wait := self._messages.seconds_until(len(self._wanted)) or self._allowance.wait_seconds():
             await asyncio.sleep(wait)
         self.status.connects += 1
-        async with connect(
+        async with _Connect(
             url,
+            **await self._address(url),
             open_timeout=self._timing.connect,
             ping_interval=self._timing.ping * 0.75,
             ping_timeout=self._timing.connect,
@@ -229,6 +241,20 @@ class StreamSocket:
             proxy=None,
         ) as connection:
             yield connection
+
+    async def _address(self, url: str) -> dict[str, Any]:
+        """Where to connect to; the connection goes to the address that was judged.
+
+        Raises:
+            _Dead: the host leads to an address that no exchange has.
+        """
+        if not self._public_only:
+            return {}
+        parts = urlsplit(url)
+        try:
+            return {"host": (await asyncio.to_thread(public_addresses, parts.hostname or "", parts.port or 443))[0]}
+        except NotPublic as error:
+            raise _Dead(str(error)) from error
 
     async def _subscribe(self, connection: ClientConnection) -> set[Subscription]:
         """Ask for everything wanted, and wait until all of it is confirmed; frames that come meanwhile count."""

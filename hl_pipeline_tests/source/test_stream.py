@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import replace
@@ -12,6 +13,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from websockets.datastructures import Headers
+from websockets.http11 import Request, Response
+from websockets.sync.server import ServerConnection, serve
 
 from hl_pipeline.model.clock import ScaledClock
 from hl_pipeline.model.interval import Interval
@@ -49,10 +53,13 @@ async def following(
     timing: StreamTiming = TIMING,
     most_connects: int = 1_000,
     messages: Allowance | None = None,
+    public_only: bool = False,
 ) -> AsyncIterator[StreamSocket]:
     """A socket at work until the end of the block."""
     allowance = Allowance(most_connects, window=timing.connects_window)
-    socket = StreamSocket(0, urls, wanted, sink, ScaledClock(NOW, SPEED), allowance, timing, messages=messages)
+    socket = StreamSocket(
+        0, urls, wanted, sink, ScaledClock(NOW, SPEED), allowance, timing, messages=messages, public_only=public_only
+    )
     task = asyncio.create_task(socket.run())
     try:
         yield socket
@@ -169,6 +176,36 @@ def test_the_second_endpoint_is_used_when_the_first_one_fails_and_the_first_when
                 assert socket.status.url == one.ws_url
 
     asyncio.run(run())
+
+
+def test_a_redirect_is_not_followed() -> None:
+    def elsewhere(_connection: ServerConnection, _request: Request) -> Response:
+        return Response(302, "Found", Headers({"Location": other.url, "Content-Length": "0"}))
+
+    async def story() -> None:
+        async with following([url], Sink()) as socket:
+            await until(lambda: socket.status.connects >= 2)
+            assert "302" in (socket.status.last_error or "")
+
+    with Talker() as other, serve(lambda _: None, "127.0.0.1", 0, process_request=elsewhere) as server:
+        url = f"ws://127.0.0.1:{server.socket.getsockname()[1]}/ws"
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        asyncio.run(story())
+        server.shutdown()
+        thread.join()
+        assert other.heard == []
+
+
+def test_a_host_that_leads_inside_is_not_spoken_to() -> None:
+    async def story() -> None:
+        async with following([talker.url], Sink(), public_only=True) as socket:
+            await until(lambda: socket.status.connects >= 2)
+            assert "no address of the public internet" in (socket.status.last_error or "")
+
+    with Talker() as talker:
+        asyncio.run(story())
+        assert talker.heard == []
 
 
 def test_acknowledgements_that_come_twice_change_nothing() -> None:
