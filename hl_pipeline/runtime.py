@@ -15,6 +15,7 @@ from hl_pipeline.collect.forecast import BackfillForecast, Budget, Ceiling, fore
 from hl_pipeline.model.budget import Lane
 from hl_pipeline.model.clock import Clock, SystemClock
 from hl_pipeline.model.failure import DatabaseUnavailable
+from hl_pipeline.model.halt import Halt
 from hl_pipeline.model.interval import MINUTE_MS, Interval
 from hl_pipeline.model.ledger import ProofPolicy
 from hl_pipeline.model.settle import SettleTime, settle_time
@@ -175,11 +176,13 @@ def open_pipeline(
     clock: Clock | None = None,
     only_looks: bool = False,
     patience: Patience | None = None,
+    halt: Halt | None = None,
 ) -> Iterator[Pipeline]:
     """The pipeline on its database and exchange, closed at the end.
 
     Who ``only_looks`` leaves the weight budget at the size that the collecting
-    processes gave it. ``patience`` is the exchange client's, its own by default.
+    processes gave it. ``patience`` is the exchange client's, its own by default. ``halt`` stops the client and
+    every fill with the pipeline's policy.
 
     Raises:
         DatabaseUnavailable: no database is running or reachable.
@@ -187,6 +190,7 @@ def open_pipeline(
         InvalidSetting: the database holds another venue's data.
     """
     owned = database is None
+    halt = halt or Halt()
     database = database or open_database(settings)
     clock = clock or SystemClock(settings.clock_offset_ms)
     try:
@@ -207,6 +211,7 @@ def open_pipeline(
             deadline_s=settings.request_deadline_seconds,
             max_body_bytes=settings.max_body_bytes,
             patience=patience,
+            halt=halt,
         ) as source:
             yield Pipeline(
                 settings=settings,
@@ -217,6 +222,7 @@ def open_pipeline(
                 policy=FillPolicy(
                     proof=ProofPolicy(settle_ms=settle.ms),
                     concurrency=settings.concurrency,
+                    halt=halt,
                 ),
                 settle=settle,
             )

@@ -18,6 +18,7 @@ verify      ``hl verify``
 health      ``hl health``
 sandbox     ``hl sandbox``
 up          ``hl up``: Postgres, the code server, the UI and the daemon
+stopping    what a signal does to a command: it ends in order, and in time
 supervisor  child processes: started, restarted, stopped in bounded time
 demo        ``hl demo``: the promises, kept and broken and mended in front of you
 """

@@ -16,13 +16,14 @@ from hl_pipeline.cli.backfill_screen import (
     show_interrupted,
     show_refusal,
 )
-from hl_pipeline.cli.lazy import EXIT_INTERRUPTED
 from hl_pipeline.cli.screen import console, print_json, progress
+from hl_pipeline.cli.stopping import stopping
 from hl_pipeline.collect.backfill import backfill as collect_backfill
 from hl_pipeline.collect.fill import FillReport
 from hl_pipeline.collect.forecast import BackfillForecast, unsettled_span
 from hl_pipeline.collect.markets import refresh_markets
 from hl_pipeline.collect.progress import Progress
+from hl_pipeline.model.halt import Halted
 from hl_pipeline.model.interval import Interval, to_ms
 from hl_pipeline.model.span import Span
 from hl_pipeline.runtime import Pipeline, open_pipeline
@@ -93,7 +94,7 @@ def backfill(
       hl backfill --incomplete
     """
     settings = Settings.load()
-    with open_pipeline(settings, only_looks=dry_run) as pipeline:
+    with stopping() as signals, open_pipeline(settings, only_looks=dry_run, halt=signals.halt) as pipeline:
         # the newest slot that is settled; what closes meanwhile is the live edge's affair
         now_ms = Interval.M1.floor(pipeline.clock.now_ms() - pipeline.policy.proof.settle_ms)
         if not dry_run:
@@ -109,7 +110,11 @@ def backfill(
         forecast.refuse_over(pipeline.backfill_ceiling)
         if not as_json:
             show_forecast(console(), forecast, chosen.window, only_wanted=chosen.incomplete)
-        report = _run(ctx, pipeline, chosen, forecast, quiet=as_json)
+        try:
+            report = _run(pipeline, chosen, forecast, quiet=as_json)
+        except Halted:
+            show_interrupted(_forecast(pipeline, chosen))
+            ctx.exit(signals.exit_code)
         left = _forecast(pipeline, chosen)
     if as_json:
         print_json(done_document(forecast, report, left))
@@ -118,32 +123,30 @@ def backfill(
     ctx.exit(1 if report.failures or report.skipped else 0)
 
 
-def _run(
-    ctx: click.Context, pipeline: Pipeline, chosen: Chosen, forecast: BackfillForecast, *, quiet: bool
-) -> FillReport:
-    """Fill; Ctrl-C lets the requests under way land, says what is left and exits 130."""
+def _run(pipeline: Pipeline, chosen: Chosen, forecast: BackfillForecast, *, quiet: bool) -> FillReport:
+    """Fill; a signal lets the requests under way land.
+
+    Raises:
+        Halted: one came.
+    """
     told = Progress(forecast.asked, lambda _: None)
-    try:
-        with progress(console()) as bar:
-            task = bar.add_task("back-fill", total=None, note="", visible=not quiet)
+    with progress(console()) as bar:
+        task = bar.add_task("back-fill", total=None, note="", visible=not quiet)
 
-            def advance(report: FillReport) -> None:
-                done = report.landed + len(report.failures) + report.skipped
-                bar.update(task, total=report.planned, completed=done, note=told.sentence(report))
+        def advance(report: FillReport) -> None:
+            done = report.landed + len(report.failures) + report.skipped
+            bar.update(task, total=report.planned, completed=done, note=told.sentence(report))
 
-            return collect_backfill(
-                pipeline.source,
-                pipeline.database,
-                pipeline.clock,
-                pipeline.backfill_policy,
-                coins=chosen.coins,
-                intervals=chosen.intervals,
-                window=chosen.window,
-                on_progress=advance,
-            )
-    except KeyboardInterrupt:
-        show_interrupted(_forecast(pipeline, chosen))
-        ctx.exit(EXIT_INTERRUPTED)
+        return collect_backfill(
+            pipeline.source,
+            pipeline.database,
+            pipeline.clock,
+            pipeline.backfill_policy,
+            coins=chosen.coins,
+            intervals=chosen.intervals,
+            window=chosen.window,
+            on_progress=advance,
+        )
 
 
 def _chosen(

@@ -10,6 +10,7 @@ import click
 
 from hl_pipeline.cli.options import Names, judged_intervals, require_tracked
 from hl_pipeline.cli.screen import console, print_json, progress
+from hl_pipeline.cli.stopping import stopping
 from hl_pipeline.collect.fill import FillReport, fill
 from hl_pipeline.collect.markets import MarketsReport, refresh_markets
 from hl_pipeline.model.interval import Interval, to_ms
@@ -73,7 +74,7 @@ def collect(
     if again and window is None:
         raise click.UsageError("--again reads settled slots again: name with --window which")
     wanted = Wanted(coins, judged_intervals(settings, coins, intervals), window, again)
-    with open_pipeline(settings) as pipeline:
+    with stopping() as signals, open_pipeline(settings, halt=signals.halt) as pipeline:
         markets, report = run(pipeline, wanted, quiet=as_json)
     if as_json:
         print_json(_document(markets, report))

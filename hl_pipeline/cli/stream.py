@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-import os
-import signal
+import threading
 from collections.abc import Collection
 
 import click
 
 from hl_pipeline.cli.screen import console
+from hl_pipeline.cli.stopping import stopping
 from hl_pipeline.collect.fill import fill
+from hl_pipeline.collect.probe import probe_endpoints
 from hl_pipeline.collect.stream import Streamer, StreamPolicy
+from hl_pipeline.model.failure import TryAgain
 from hl_pipeline.model.gap_queue import live_slots
+from hl_pipeline.model.halt import Halt, Halted
 from hl_pipeline.model.interval import Interval
 from hl_pipeline.model.ledger import SeriesState
 from hl_pipeline.model.span import SpanSet
 from hl_pipeline.runtime import Pipeline, open_pipeline
 from hl_pipeline.settings import Settings
 
-#: A process that hangs in the database must not keep a machine from stopping.
-_LAST_SECONDS = 12.0
+_LOG = logging.getLogger(__name__)
+#: How often it is asked whether a probe is due; each endpoint is probed every half minute.
+_PROBE_SECONDS = 5.0
 
 
 @click.command()
@@ -36,47 +41,65 @@ def stream() -> None:
     for chatty in ("websockets", "httpx", "httpcore"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     settings = Settings.load()
-    with open_pipeline(settings) as pipeline:
-        asyncio.run(follow(pipeline))
+    with stopping() as signals, open_pipeline(settings, halt=signals.halt) as pipeline:
+        asyncio.run(follow(pipeline, signals.halt))
 
 
-async def follow(pipeline: Pipeline) -> None:
-    """Stream into the pipeline's database until SIGTERM, SIGINT or SIGHUP; a second one ends at once."""
+async def follow(pipeline: Pipeline, halt: Halt) -> None:
+    """Stream into the pipeline's database until ``halt`` is wanted."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
 
-    def on_signal() -> None:
-        if stop.is_set():
-            os._exit(1)
-        stop.set()
-        loop.call_later(_LAST_SECONDS, os._exit, 1)
+    def watch() -> None:
+        halt.wait()
+        with contextlib.suppress(RuntimeError):  # it has ended by itself
+            loop.call_soon_threadsafe(stop.set)
 
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        loop.add_signal_handler(number, on_signal)
+    threading.Thread(target=watch, name="stream-stop", daemon=True).start()
     settings = pipeline.settings
     streamer = Streamer(
         [settings.stream_url(endpoint) for endpoint in settings.endpoints],
         pipeline.database,
         pipeline.clock,
-        StreamPolicy(proof=pipeline.policy.proof, flush_s=settings.manner.flush_seconds),
+        StreamPolicy(
+            proof=pipeline.policy.proof,
+            flush_s=settings.manner.flush_seconds,
+            public_only=settings.venue != "sandbox",
+        ),
         repair=lambda coins: repair(pipeline, coins),
     )
     console().print(f"Streaming from the {settings.venue} exchange ...")
+    prober = threading.Thread(target=probe, args=(pipeline, halt), name="stream-probe", daemon=True)
+    prober.start()
     await streamer.run(stop)
     console().print(f"Stopped. {streamer.stats.closed:,} candles closed, {streamer.stats.landed:,} rows written.")
 
 
+def probe(pipeline: Pipeline, halt: Halt) -> None:
+    """Look after the endpoints until ``halt`` is wanted; what is due is claimed in the database."""
+    while not halt.wait(_PROBE_SECONDS):
+        try:
+            probe_endpoints(pipeline.source, pipeline.database, pipeline.clock, pipeline.endpoints)
+        except Halted:
+            return
+        except TryAgain as error:
+            _LOG.warning("the endpoints are looked at later: %s", error)
+
+
 def repair(pipeline: Pipeline, coins: Collection[str]) -> None:
     """Ask REST at once for the newest minutes that the stream missed; a series never read is the schedule's affair."""
-    report = fill(
-        pipeline.source,
-        pipeline.database,
-        pipeline.clock,
-        pipeline.policy,
-        coins=coins,
-        intervals=(Interval.M1,),
-        only=_newest_of_known,
-    )
-    logging.getLogger(__name__).info("read what was missed: %d requests, weight %d", report.planned, report.weight)
+    try:
+        report = fill(
+            pipeline.source,
+            pipeline.database,
+            pipeline.clock,
+            pipeline.policy,
+            coins=coins,
+            intervals=(Interval.M1,),
+            only=_newest_of_known,
+        )
+    except Halted:
+        return  # the schedule reads it
+    _LOG.info("read what was missed: %d requests, weight %d", report.planned, report.weight)
 
 
 def _newest_of_known(state: SeriesState, now_ms: int) -> SpanSet:

@@ -14,7 +14,6 @@ import os
 import signal
 import socket
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from pathlib import Path
 from types import FrameType
 
 from hl_pipeline.model.failure import NeedsAPerson
+from hl_pipeline.model.halt import Halt
 
 #: A child that lived this long starts over with the shortest pause.
 _SETTLED_SECONDS = 60.0
@@ -45,24 +45,24 @@ class Stop:
     """A wish to stop: SIGTERM, SIGINT (Ctrl-C) or SIGHUP. ``at_once`` from the second signal on."""
 
     def __init__(self) -> None:
-        self._wanted = threading.Event()
+        self._halt = Halt()
         self.signal: int | None = None
         self.at_once = False
 
     @property
     def wanted(self) -> bool:
         """Whether somebody wants us to stop."""
-        return self._wanted.is_set()
+        return self._halt.wanted
 
     def wait(self, seconds: float) -> bool:
         """Wait, but no longer than until somebody wants us to stop; true if so."""
-        return self._wanted.wait(seconds)
+        return self._halt.wait(seconds)
 
     def request(self, number: int, _frame: FrameType | None = None) -> None:
         """The signal handler."""
-        self.at_once = self._wanted.is_set()
+        self.at_once = self.wanted
         self.signal = self.signal or number
-        self._wanted.set()
+        self._halt.request()
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[Stop]:

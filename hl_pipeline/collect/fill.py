@@ -8,9 +8,11 @@ tables: what was not committed is planned again.
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import threading
+import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, fields
@@ -20,6 +22,7 @@ from hl_pipeline.collect.land import Landing, land_answer, land_expiry, land_fai
 from hl_pipeline.model.answer import CandleAnswer, CandleRequest
 from hl_pipeline.model.clock import Clock
 from hl_pipeline.model.failure import BudgetExhausted, DatabaseUnavailable, PipelineError, Superseded
+from hl_pipeline.model.halt import Halt, Halted
 from hl_pipeline.model.interval import Interval
 from hl_pipeline.model.ledger import ProofPolicy, SeriesState
 from hl_pipeline.model.plan import PlannedRequest, SlotsOf, answers_first, plan
@@ -29,6 +32,7 @@ from hl_pipeline.storage.candles import Partitions
 from hl_pipeline.storage.engine import Database
 from hl_pipeline.storage.leases import Lease
 
+_LOG = logging.getLogger(__name__)
 #: So many new candles change what the planner must know; waiting for autovacuum made the next queries take 17 s.
 ANALYZE_AFTER_ROWS = 10_000
 
@@ -43,11 +47,15 @@ class CandleSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FillPolicy:
-    """How to fill: when a read is trusted, how many requests at once, on whose weight."""
+    """How to fill: when a read is trusted, how many requests at once, on whose weight, and until who says stop.
+
+    ``halt`` should be the source's, too: then its waits end as well.
+    """
 
     proof: ProofPolicy = field(default_factory=ProofPolicy)
     concurrency: int = 4
     lane: str = "live"
+    halt: Halt = field(default_factory=Halt, compare=False, repr=False)
 
 
 @dataclass(slots=True)
@@ -127,6 +135,7 @@ def fill(
 
     Raises:
         DatabaseUnavailable: what was landed stays; run it again.
+        Halted: the policy's halt is wanted; what was landed stays, what was under way has landed or failed.
         ValueError: ``again`` without a window would read everything there is.
     """
     if again and window is None:
@@ -173,6 +182,7 @@ def _expire(database: Database, states: Sequence[SeriesState], now_ms: int, repo
         report.lost += change.lost.slots(state.step_ms)
     with database.connection() as connection:
         resolve_losses(connection, now_ms)
+        fetches.close_abandoned(connection)
     return bool(late)
 
 
@@ -191,6 +201,8 @@ class _Filler:
     _guard: threading.Lock = field(default_factory=threading.Lock)
     _stop: threading.Event = field(default_factory=threading.Event)
     _partitions: Partitions = field(init=False)
+    _work: list[tuple[int, Span]] = field(default_factory=list)
+    _claimed_at: float = 0.0
 
     def __post_init__(self) -> None:
         self._partitions = Partitions(self.database)
@@ -198,21 +210,49 @@ class _Filler:
         self._lease = Lease(f"{who}, {secrets.token_hex(4)}", self.policy.lane)
 
     def run(self, requests: Sequence[PlannedRequest]) -> None:
-        """Work the requests off in their order; the first fatal error stops the rest and is raised."""
+        """Work the requests off in their order; the first fatal error or wish to stop ends the rest and is raised."""
         if not requests or self._stop.is_set():
             return
+        self.policy.halt.check()
         self.report.planned += len(requests)
+        self._work = [(planned.series_id, planned.request.span) for planned in requests]
         with self.database.connection() as connection:
-            leases.claim(connection, self._lease, [(planned.series_id, planned.request.span) for planned in requests])
+            leases.claim(connection, self._lease, self._work)
+        self._claimed_at = time.monotonic()
+        try:
+            self._work_off(requests)
+        finally:
+            self._release()
+        self.policy.halt.check()
+
+    def _work_off(self, requests: Sequence[PlannedRequest]) -> None:
         with ThreadPoolExecutor(min(self.policy.concurrency, len(requests)), "fill") as pool:
             futures = [pool.submit(self._one, request) for request in requests]
             try:
                 done, _ = wait(futures, return_when=FIRST_EXCEPTION)
             except BaseException:
-                # an interrupt: let the requests under way land, begin no new one
+                # an interrupt: let the requests under way land, begin no new one, and wait for nothing
+                self.policy.halt.request()
                 self._cancel(futures)
                 raise
             self._raise_first(done, futures)
+
+    def _release(self) -> None:
+        """Give the lease back, also on the way out with an error; without a database it runs out by itself."""
+        try:
+            with self.database.connection() as connection:
+                leases.release(connection, self._lease, self._work)
+        except DatabaseUnavailable as error:
+            _LOG.warning("the lease of %s is left to run out: %s", self._lease.holder, error)
+
+    def _renew(self) -> None:
+        """Say that we still work, once in a while."""
+        with self._guard:
+            if time.monotonic() - self._claimed_at < leases.LENGTH_SECONDS / 3:
+                return
+            self._claimed_at = time.monotonic()
+        with self.database.connection() as connection:
+            leases.renew(connection, self._lease, self._work)
 
     def _raise_first(self, done: Collection[Future[None]], futures: Sequence[Future[None]]) -> None:
         for future in done:
@@ -227,8 +267,9 @@ class _Filler:
             future.cancel()
 
     def _one(self, planned: PlannedRequest) -> None:
-        if self._stop.is_set() or self._is_lost(planned):
+        if self._stop.is_set() or self.policy.halt.wanted or self._is_lost(planned):
             return
+        self._renew()
         asked_ms = self.clock.now_ms()
         request = planned.at(asked_ms)
         with self.database.autocommit() as connection:
@@ -238,6 +279,10 @@ class _Filler:
         try:
             answer = self.source.candles(request, lane=self.policy.lane)
         except DatabaseUnavailable:
+            raise
+        except Halted as halted:
+            with self.database.autocommit() as connection:  # no failure: the slots are as due as before
+                fetches.failed(connection, fetch_id, halted)
             raise
         except PipelineError as error:
             self._failed(planned, fetch_id, asked_ms, error)

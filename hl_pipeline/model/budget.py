@@ -46,3 +46,7 @@ class WeightBudget(Protocol):
     def settle(self, reservation: Reservation, weight: int) -> None:
         """Replace the reservation by the weight the answer really cost."""
         ...
+
+    def withdraw(self) -> None:
+        """Give up the place in the queue that the calling thread's refusal left; none is no error."""
+        ...

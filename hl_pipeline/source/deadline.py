@@ -2,7 +2,8 @@
 
 httpx's time-outs bound each read, so a server that drips one byte at a time
 holds a client for ever, in the headers as well as in the body. Looking up a
-host's name is the resolver's own affair and not bounded here.
+host's name is the resolver's own affair and not bounded here. A process that is
+to stop gives an answer under way a few more seconds, not all of its deadline.
 """
 
 from __future__ import annotations
@@ -17,7 +18,13 @@ from typing import Any
 import httpcore
 import httpx
 
+from hl_pipeline.model.halt import Halt
 from hl_pipeline.source.public import public_addresses
+
+#: What an answer under way still gets once somebody wants the process to stop.
+LAST_SECONDS = 4.0
+#: How often a read that waits looks whether somebody does.
+_LOOK_SECONDS = 0.25
 
 _SocketOption = tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
 
@@ -25,8 +32,9 @@ _SocketOption = tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tupl
 class Deadline:
     """When the exchange of the calling thread has to be over. Each thread has its own."""
 
-    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic, halt: Halt | None = None) -> None:
         self._monotonic = monotonic
+        self._halt = halt
         self._of_thread = threading.local()
 
     @contextmanager
@@ -50,7 +58,30 @@ class Deadline:
         left = at - self._monotonic()
         if left <= 0:
             raise error("the total deadline has passed")
+        if self._halt is not None and self._halt.wanted:
+            left = min(left, LAST_SECONDS - self._halt.age_seconds)
+            if left <= 0:
+                raise error("the process is to stop and waits no longer")
         return left if timeout is None else min(timeout, left)
+
+    def attentively(self, act: Callable[[float | None], bytes], timeout: float | None, error: type[Exception]) -> bytes:
+        """``act`` with the seconds it may take; in short looks, so that a wish to stop is heard meanwhile.
+
+        Raises:
+            error: ``timeout`` or the deadline has passed, as ``act`` itself says it.
+        """
+        left = self.left(timeout, error)
+        if self._halt is None or left is None:
+            return act(left)
+        ends = self._monotonic() + left
+        while True:
+            look = min(left, _LOOK_SECONDS)
+            try:
+                return act(look)
+            except error:
+                left = self.left(ends - self._monotonic(), error)
+                if left is None or left <= 0:
+                    raise
 
 
 class _Stream(httpcore.NetworkStream):
@@ -61,8 +92,7 @@ class _Stream(httpcore.NetworkStream):
         self._deadline = deadline
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        left = self._deadline.left(timeout, httpcore.ReadTimeout)
-        return self._inner.read(max_bytes, left)
+        return self._deadline.attentively(lambda left: self._inner.read(max_bytes, left), timeout, httpcore.ReadTimeout)
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         left = self._deadline.left(timeout, httpcore.WriteTimeout)

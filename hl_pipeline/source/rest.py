@@ -24,10 +24,12 @@ from hl_pipeline.model.endpoint import EndpointRegistry, Sighting
 from hl_pipeline.model.failure import (
     BudgetExhausted,
     InvalidSetting,
+    PipelineError,
     RateLimited,
     RequestRefused,
     TryAgain,
 )
+from hl_pipeline.model.halt import Halt, Halted
 from hl_pipeline.model.interval import WINDOW_SLOTS
 from hl_pipeline.model.market import FundingRate, Market, MarketContext
 from hl_pipeline.model.tariff import FUNDING_PAGE_ROWS, request_weight
@@ -98,9 +100,10 @@ class HyperliquidRest:
     the last byte, ``max_body_bytes`` bounds its answer, packed and unpacked;
     ``patience`` bounds repetition and waiting. ``registry`` keeps the endpoints'
     breakers; without one none ever rests. ``public_only`` refuses a host whose
-    name leads to a private address. ``client`` is for tests: the built-in one
-    keeps the deadline at every socket read, follows no redirect and ignores
-    proxy variables.
+    name leads to a private address. Once ``halt`` is wanted nothing more is
+    sent, every wait ends with Halted, and weight is given back that no request
+    went out for. ``client`` is for tests: the built-in one keeps the deadline
+    at every socket read, follows no redirect and ignores proxy variables.
 
     All endpoints together share the one ``budget``: the exchange counts weight
     by the address that asks, whichever way it asks.
@@ -117,9 +120,11 @@ class HyperliquidRest:
         max_body_bytes: int = 8_000_000,
         patience: Patience | None = None,
         client: httpx.Client | None = None,
-        sleep: Callable[[float], None] = time.sleep,
+        halt: Halt | None = None,
+        sleep: Callable[[float], None] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._halt = halt or Halt()
         services = [
             InfoService(
                 url,
@@ -128,6 +133,7 @@ class HyperliquidRest:
                 public_only=public_only,
                 client=client,
                 monotonic=monotonic,
+                halt=self._halt,
             )
             for url in ([endpoint_url] if isinstance(endpoint_url, str) else endpoint_url)
         ]
@@ -135,7 +141,7 @@ class HyperliquidRest:
         self._route = Route([service.url for service in services], registry, monotonic)
         self._budget = budget
         self._patience = patience or Patience()
-        self._sleep = sleep
+        self._sleep = sleep or self._halt.sleep
         self._monotonic = monotonic
         self._guard = threading.Lock()
         self._stats = Stats()
@@ -266,12 +272,14 @@ class HyperliquidRest:
         """
         call = _Call(self._monotonic() + self._patience.total_s)
         while True:
+            self._halt.check()
             self._route.require_open()
             reservation = self._reserve(question, lane, call.give_up_at)
             turn = self._turn(call, reservation)
             try:
                 answer, receipt, weight = self._once(self._services[turn.url], question, reservation)
             except TryAgain as error:
+                self._give_up_if_halted(turn, question, reservation, error)
                 self._failed(call, turn, question, reservation, error)
                 self._pause(call, question, error)
             except BaseException as error:
@@ -312,18 +320,31 @@ class HyperliquidRest:
             ExchangeUnavailable, RateLimited: nobody may be asked; the reservation is given back.
         """
         until = min(call.give_up_at, self._monotonic() + VERDICT_SECONDS)
-        while True:
-            try:
-                return self._route.choose(call.tried)
-            except BeingProbed as error:
-                wait = error.retry_after or 0.0
-                if self._monotonic() + wait > until:
-                    self._settle(reservation, 0)
-                    raise
-                self._sleep(wait)
-            except BaseException:
-                self._settle(reservation, 0)
-                raise
+        try:
+            while True:
+                try:
+                    return self._route.choose(call.tried)
+                except BeingProbed as error:
+                    wait = error.retry_after or 0.0
+                    if self._monotonic() + wait > until:
+                        raise
+                    self._sleep(wait)
+        except BaseException:
+            self._settle(reservation, 0)
+            raise
+
+    def _give_up_if_halted(
+        self, turn: Turn, question: _Question[_T], reservation: Reservation, error: TryAgain
+    ) -> None:
+        """Pay for an attempt that failed while the process is to stop; it may be our haste, so nobody is blamed.
+
+        Raises:
+            Halted: it is to stop.
+        """
+        if self._halt.wanted:
+            self._settle_failed(question, reservation, error)
+            self._route.release(turn)
+            raise Halted(f"the process was told to stop; {question.name} had no answer yet: {error}") from error
 
     def _failed(
         self, call: _Call, turn: Turn, question: _Question[_T], reservation: Reservation, error: TryAgain
@@ -375,16 +396,30 @@ class HyperliquidRest:
             BudgetExhausted: the budget stayed empty for too long; nothing was sent.
         """
         weight = request_weight(question.kind, question.most_rows)
-        while True:
-            self._wait_out_the_quiet(give_up_at)
-            try:
-                return self._budget.reserve(weight, lane=lane)
-            except BudgetExhausted as refusal:
-                self._count(refusals=1)
-                wait = min(max(refusal.retry_after or 1.0, 0.001), CLAIM_REPEAT_SECONDS)
-                if self._monotonic() + wait > give_up_at:
-                    raise
-                self._sleep(wait)
+        refused = False
+        try:
+            while True:
+                self._wait_out_the_quiet(give_up_at)
+                try:
+                    return self._budget.reserve(weight, lane=lane)
+                except BudgetExhausted as refusal:
+                    refused = True
+                    self._count(refusals=1)
+                    wait = min(max(refusal.retry_after or 1.0, 0.001), CLAIM_REPEAT_SECONDS)
+                    if self._monotonic() + wait > give_up_at:
+                        raise
+                    self._sleep(wait)
+        except BaseException as error:
+            if refused and not isinstance(error, PipelineError):  # an interrupt: nobody is to wait behind us
+                self._leave_the_queue()
+            raise
+
+    def _leave_the_queue(self) -> None:
+        """Give up this thread's place; when that fails it is forgotten within seconds."""
+        try:
+            self._budget.withdraw()
+        except TryAgain as error:
+            _LOG.warning("a place in the weight budget's queue is left to expire: %s", error)
 
     def _keep_quiet(self, seconds: float) -> None:
         """After a 429 no thread of this client sends for a while: the limit is one for all."""

@@ -10,6 +10,7 @@ import httpx
 import msgspec
 
 from hl_pipeline.model.failure import BadAnswer, ExchangeUnavailable, RateLimited, RequestRefused, TryAgain
+from hl_pipeline.model.halt import Halt
 from hl_pipeline.source.body import read_body
 from hl_pipeline.source.deadline import Deadline, client_with
 from hl_pipeline.source.endpoint import info_url
@@ -24,6 +25,8 @@ _SERVER_ERROR = 500
 _PASSING = frozenset({408, 425})
 _REDIRECTS = range(300, 400)
 _REFUSALS = range(400, 500)
+#: A connection that does not come about in this time seldom does, and nothing can cut the wait short.
+_CONNECT_SECONDS = 5.0
 
 
 class Unserved(ExchangeUnavailable):
@@ -43,7 +46,8 @@ class InfoService:
 
     ``deadline_s`` bounds a request from connecting to the last byte;
     ``max_body_bytes`` bounds its answer, packed and unpacked. ``public_only``
-    refuses a host whose name leads to a private address. A ``client`` of one's
+    refuses a host whose name leads to a private address. Once ``halt`` is
+    wanted, an answer under way gets a few seconds more. A ``client`` of one's
     own is for tests; the built-in one keeps the deadline at every socket
     read, follows no redirect and ignores proxy variables.
 
@@ -60,11 +64,13 @@ class InfoService:
         public_only: bool = False,
         client: httpx.Client | None = None,
         monotonic: Callable[[], float] = time.monotonic,
+        halt: Halt | None = None,
     ) -> None:
         self.url = info_url(endpoint_url)
         self._deadline_s = deadline_s
         self._max_body_bytes = max_body_bytes
-        self._deadline = Deadline(monotonic)
+        self._timeout = httpx.Timeout(deadline_s, connect=min(deadline_s, _CONNECT_SECONDS))
+        self._deadline = Deadline(monotonic, halt)
         self._client = client or client_with(self._deadline, public_only=public_only)
 
     def close(self) -> None:
@@ -84,7 +90,7 @@ class InfoService:
             with (
                 self._deadline.within(self._deadline_s),
                 self._client.stream(
-                    "POST", self.url, content=msgspec.json.encode(payload), headers=_HEADERS, timeout=self._deadline_s
+                    "POST", self.url, content=msgspec.json.encode(payload), headers=_HEADERS, timeout=self._timeout
                 ) as response,
             ):
                 if response.status_code != _OK:

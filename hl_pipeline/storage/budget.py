@@ -80,8 +80,7 @@ class PostgresBudget:
             DatabaseUnavailable: nobody can count, so nothing may be sent.
             InvalidSetting: the key is not set up or can never hold this weight, or there is no such lane.
         """
-        waiter = f"{self._name}-{os.getpid()}-{threading.get_ident()}"  # a forked child has its parent's name
-        values = {"key": self._key, "weight": weight, "lane": str(lane), "waiter": waiter, "now": self._now()}
+        values = {"key": self._key, "weight": weight, "lane": str(lane), "waiter": self._waiter, "now": self._now()}
         try:
             with self._database.autocommit() as connection:
                 row = connection.execute(query("budget_reserve"), values).fetchone()
@@ -119,6 +118,20 @@ class PostgresBudget:
         if row is None or not row[0]:
             raise BudgetExhausted(f"reservation {reservation.spend_id} is gone: it was not settled within ten minutes")
 
+    def withdraw(self) -> None:
+        """Give up the place in the queue that the calling thread's refusal left; none is no error.
+
+        Raises:
+            BudgetExhausted: others keep it locked; the place is forgotten a tenth of the window after it was
+                last asked for.
+            DatabaseUnavailable: Postgres cannot be reached.
+        """
+        try:
+            with self._database.autocommit() as connection:
+                connection.execute(query("budget_withdraw"), {"key": self._key, "waiter": self._waiter})
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled) as error:
+            raise BudgetExhausted(f"the weight budget {self._key} is locked; the place expires by itself") from error
+
     def state(self, connection: Connection) -> BudgetState:
         """The key's budget now, read on the caller's connection.
 
@@ -132,6 +145,11 @@ class PostgresBudget:
         remaining = max(max_weight - spent, 0)
         since_ms = None if since is None else to_ms(since)
         return BudgetState(max_weight, spent, remaining, in_flight, refused, since_ms, lanes)
+
+    @property
+    def _waiter(self) -> str:
+        """The calling thread's name in the queue; a forked child has its parent's ``_name``."""
+        return f"{self._name}-{os.getpid()}-{threading.get_ident()}"
 
     def _now(self) -> object:
         return None if self._clock is None else to_datetime(self._clock.now_ms())

@@ -7,10 +7,14 @@ from datetime import timedelta
 
 from hl_pipeline.model.answer import CandleRequest, Receipt, RejectedRow
 from hl_pipeline.model.failure import PipelineError, RateLimited
+from hl_pipeline.model.halt import Halted
 from hl_pipeline.model.interval import to_datetime
 from hl_pipeline.model.span import Span
 from hl_pipeline.storage.engine import Connection
 from hl_pipeline.storage.sql import query
+
+#: Longer than the client's patience, its deadline and a landing together.
+_ABANDONED_AFTER = timedelta(minutes=10)
 
 
 def asked(
@@ -81,10 +85,18 @@ def landed(
         )
 
 
-def failed(connection: Connection, fetch_id: int, error: PipelineError) -> None:
+def failed(connection: Connection, fetch_id: int, error: PipelineError | Halted) -> None:
     """Record that the request got no answer that could be used, and why."""
     refused = int(isinstance(error, RateLimited))
     connection.execute(query("fetch_failed"), {"fetch_id": fetch_id, "error": str(error), "refused": refused})
+
+
+def close_abandoned(connection: Connection) -> int:
+    """Close the records that a killed process left, ten minutes after; returns how many.
+
+    One that is answered after all becomes landed, for whoever lands it has waited that long.
+    """
+    return connection.execute(query("fetch_abandoned"), {"after": _ABANDONED_AFTER}).rowcount
 
 
 def unanswered(connection: Connection, now_ms: int, *, count: int, lately_ms: int) -> str | None:

@@ -118,7 +118,7 @@ def test_what_cannot_be_meant_is_refused(
 def test_interrupted_it_keeps_what_it_has_and_says_what_is_left(
     run: Run, environ: dict[str, str], exchange: RunningSandbox, tmp_path: Path
 ) -> None:
-    exchange.faults.add(Fault(FaultKind.LATENCY, coin="ETH", amount=12_000))
+    exchange.faults.add(Fault(FaultKind.LATENCY, coin="ETH", amount=2_500))
     output = tmp_path / "out"
     arguments = hl_command("backfill", "--from", TWENTY_DAYS_AGO)
     process = started(arguments, {**environ, "HL_CONCURRENCY": "1"}, output)

@@ -123,6 +123,7 @@ class BudgetBook:
         self._guard = threading.Lock()
         self.reserved: list[tuple[int, str]] = []
         self.settled: list[int] = []
+        self.withdrawn = 0
 
     def reserve(self, weight: int, *, lane: str) -> Reservation:
         with self._guard:
@@ -136,6 +137,10 @@ class BudgetBook:
             raise self._settle_fault
         with self._guard:
             self.settled.append(weight)
+
+    def withdraw(self) -> None:
+        with self._guard:
+            self.withdrawn += 1
 
 
 class FakeTime:

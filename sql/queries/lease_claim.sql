@@ -7,12 +7,16 @@ with wanted as (
 ),
 
 claimed as (
-    insert into hl.lease as lease (series_id, month, lane, holder)
-    select series_id, month, %(lane)s, %(holder)s
+    insert into hl.lease as lease (series_id, month, lane, holder, held_until)
+    select series_id, month, %(lane)s, %(holder)s, clock_timestamp() + %(length)s::interval
     from wanted
     order by series_id, month
     on conflict (series_id, month, lane) do update
-    set epoch = lease.epoch + 1, holder = excluded.holder, claimed_at = clock_timestamp()
+    set
+        epoch = lease.epoch + 1,
+        holder = excluded.holder,
+        claimed_at = clock_timestamp(),
+        held_until = excluded.held_until
     where lease.holder <> excluded.holder
     returning epoch
 )
