@@ -39,6 +39,7 @@ def pipeline(database: Database, exchange: FakeExchange, clock: ManualClock) -> 
         universe=Universe.LIST,
         markets=("BTC", "ETH"),
         intervals=(Interval.M15, Interval.H1, Interval.D1),
+        stream=False,
     )
     budget = PostgresBudget(database, key="test", max_weight=1164)
     budget.ensure()

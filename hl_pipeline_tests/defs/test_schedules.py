@@ -41,13 +41,13 @@ def test_a_collection_starts_once_a_period_is_over(
     assert isinstance(found, dg.RunRequest) is starts
 
 
-@pytest.mark.parametrize(("seconds", "starts"), [(60, False), (240, False), (300, True)])
+@pytest.mark.parametrize(("seconds", "starts"), [(60, False), (300, False), (360, True)])
 def test_the_tracked_markets_stretch_the_period(
     stored_instance: dg.DagsterInstance, pipeline: Pipeline, seconds: int, starts: bool
 ) -> None:
     with pipeline.database.connection() as connection:
         connection.execute(MANY_MARKETS, {"count": 230})
-    assert pipeline.period_ms == 5 * 60_000
+    assert pipeline.period_ms == 6 * 60_000
     run_of(stored_instance, dg.DagsterRunStatus.SUCCESS)
     found = tick(stored_instance, pipeline, datetime.now(UTC) + timedelta(seconds=seconds))
     assert isinstance(found, dg.RunRequest) is starts

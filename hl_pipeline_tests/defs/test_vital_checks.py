@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from dagster import DagsterInstance
+from dagster import AssetKey, DagsterInstance
 
 from hl_pipeline.defs.launch import CheckOutcome, RunOutcome, run_job
 from hl_pipeline.model.clock import ManualClock
 from hl_pipeline.model.failure import ExchangeUnavailable
-from hl_pipeline.model.interval import Interval
+from hl_pipeline.model.interval import Interval, to_datetime
 from hl_pipeline.runtime import Pipeline
+from hl_pipeline.storage import stream
+from hl_pipeline.storage.stream import ProcessState
 from hl_pipeline_tests.fakes import FakeExchange
 
 
@@ -30,6 +32,29 @@ def test_after_a_collection_every_check_passes_and_says_what_it_found(
     assert {"markets/api_answers", "live_candles/database_answers", "live_candles/fresh_15m"} <= set(checks)
     assert all(check.description for check in checks.values())
     assert outcome.assets["system_health"]["status"] == "healthy"
+
+
+def test_the_streams_state_is_a_check_and_an_observation_of_the_asset_it_writes(
+    pipeline: Pipeline, instance: DagsterInstance, clock: ManualClock
+) -> None:
+    streaming = replace(pipeline, settings=pipeline.settings.model_copy(update={"stream": True}))
+    run_job("collect", pipeline=streaming, instance=instance)
+    _, checks = health(streaming, instance)
+    assert not checks["live_candles/stream_alive"].passed
+    assert "no stream ever ran here" in checks["live_candles/stream_alive"].description
+    now_ms = clock.now_ms()
+    state = ProcessState("process 7", 2, now_ms, now_ms, 0, 0, 9, 2, 90_000_000, None, now_ms)
+    socket = {
+        "socket": 0, "endpoint": "ws://e/ws", "state": "connected", "subscriptions": 5, "reconnects": 0, "frames": 9,
+        "frames_last_minute": 9, "rejected": 0, "last_frame_at": to_datetime(now_ms).isoformat(),
+    }  # fmt: skip
+    with streaming.database.connection() as connection:
+        stream.report(connection, [socket], state, now_ms)
+    _, checks = health(streaming, instance)
+    assert checks["live_candles/stream_alive"].passed
+    (seen,) = instance.fetch_observations(AssetKey("live_candles"), limit=1).records
+    assert seen.asset_observation is not None
+    assert seen.asset_observation.metadata["frames in the last minute"].value == 9
 
 
 def test_old_data_fails_the_freshness_check_with_bound_and_next_step(
