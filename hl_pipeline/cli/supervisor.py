@@ -27,18 +27,24 @@ from hl_pipeline.model.halt import Halt
 _SETTLED_SECONDS = 60.0
 _LONGEST_PAUSE_SECONDS = 30.0
 _TICK_SECONDS = 0.2
+#: Those whose turn it is to stop get so long before the next are told, too.
+_TURN_SECONDS = 3.0
 _PR_SET_PDEATHSIG = 1
 _LAST_LINES = 12
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What to keep running. ``is_ready`` is asked until it says yes, within ``patience_seconds`` of the start."""
+    """What to keep running. ``is_ready`` is asked until it says yes, within ``patience_seconds`` of the start.
+
+    ``stops`` is its turn when all are stopped: who gives out work goes before those who do it, and what they need last.
+    """
 
     name: str
     command: Sequence[str]
     is_ready: Callable[[], bool] = lambda: True
     patience_seconds: float = 90.0
+    stops: int = 1
 
 
 class Stop:
@@ -126,19 +132,30 @@ class Supervisor:
             on_tick()
 
     def shut_down(self, patience_seconds: float = 9.0) -> None:
-        """End every child and whatever it started: SIGTERM, then SIGKILL when the patience or the user's is over."""
-        running = [child for child in self._children if child.process.poll() is None]
-        for child in running:
-            _signal_group(child, signal.SIGTERM)
+        """End every child and whatever it started: SIGTERM, then SIGKILL when the patience or the user's is over.
+
+        Each has its turn, but nobody waits long for those before him; ``patience_seconds`` is for all together.
+        """
         deadline = time.monotonic() + patience_seconds
-        while any(child.process.poll() is None for child in running) and time.monotonic() < deadline:
-            if self.stop.at_once:
-                break
-            time.sleep(0.05)
+        turns = sorted({child.program.stops for child in self._children})
+        for turn in turns:
+            mine = [child for child in self._children if child.program.stops == turn]
+            for child in mine:
+                if child.process.poll() is None:
+                    _signal_group(child, signal.SIGTERM)
+            self._await(mine, min(deadline, time.monotonic() + _TURN_SECONDS))
+        self._await(self._children, deadline)
         for child in self._children:
             _signal_group(child, signal.SIGKILL)  # the leader if it stayed, and what outlived it in its group
             child.process.wait()
         self._children.clear()
+
+    def _await(self, children: Sequence[_Child], until: float) -> None:
+        """Until they have ended, the time or the user's patience is over."""
+        while any(child.process.poll() is None for child in children) and time.monotonic() < until:
+            if self.stop.at_once:
+                return
+            time.sleep(0.05)
 
     def pids(self) -> dict[str, int]:
         """Programs by name, with the process each runs in now."""
