@@ -26,7 +26,7 @@ from hl_pipeline.model.market import MarketContext
 from hl_pipeline.source.frames import CandleFrame, ContextFrame, Frame, Subscription
 from hl_pipeline.source.stream import MOST_MESSAGES, Allowance, StreamSocket, StreamTiming
 from hl_pipeline.storage.engine import Database
-from hl_pipeline.storage.stream import ProcessState, only_one, waiting_for
+from hl_pipeline.storage.stream import Place, ProcessState, only_one, waiting_for
 
 _LOG = logging.getLogger(__name__)
 #: The exchange allows 1000 subscriptions an address; a socket was seen to bear 356.
@@ -133,14 +133,14 @@ class Streamer:
             DatabaseUnavailable: at the start; later it waits for the database.
         """
         with (
-            only_one(self._database),
+            only_one(self._database) as place,
             ThreadPoolExecutor(1, "stream-write") as thread,
             ThreadPoolExecutor(1, "stream-repair") as repairer,
         ):
             self._writer.load()
             self._open_lines()
             work = [line.socket.run() for line in self._lines]
-            work += [self._write_loop(thread), self._repair_loop(repairer)]
+            work += [self._write_loop(thread, place), self._repair_loop(repairer)]
             tasks = [asyncio.create_task(part) for part in work]
             waiting = asyncio.create_task(stop.wait())
             try:
@@ -225,7 +225,7 @@ class Streamer:
 
     # what is written
 
-    async def _write_loop(self, thread: ThreadPoolExecutor) -> None:
+    async def _write_loop(self, thread: ThreadPoolExecutor, place: Place) -> None:
         loop = asyncio.get_running_loop()
         reported = 0.0
         while True:
@@ -241,6 +241,7 @@ class Streamer:
                     await self._follow_changes(thread)
                 if loop.time() - reported >= self.policy.report_s:
                     reported = loop.time()
+                    await loop.run_in_executor(thread, place.hold)
                     await loop.run_in_executor(thread, self._report)
             except DatabaseUnavailable as error:
                 self.stats.database_failures += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -75,24 +75,65 @@ def waiting_for(database: Database) -> Iterator[None]:
         raise DatabaseUnavailable(f"{database.address} did not do it: {first_line}; it is tried again") from error
 
 
+class Place:
+    """The installation's one place for a stream, held by a session of its own; see ``only_one``."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._session: Connection | None = None
+        self._borrowed = ExitStack()
+
+    def hold(self) -> None:
+        """Take the place, or make sure that it is still ours: it is gone with the server that knew of it.
+
+        Raises:
+            AlreadyRunning: another process streams into this database, perhaps since then.
+            DatabaseUnavailable: nobody can say.
+        """
+        with waiting_for(self._database):
+            if self._session is not None:
+                try:
+                    self._session.execute(query("stream_hold"))
+                except psycopg.OperationalError:
+                    self.give_back()
+                else:
+                    return
+            self._take()
+
+    def _take(self) -> None:
+        session = self._borrowed.enter_context(self._database.autocommit())
+        row = session.execute(query("stream_lock")).fetchone()
+        if row is None or not row[0]:
+            self._borrowed.close()
+            raise AlreadyRunning(
+                f"another process already streams into {self._database.address}: stop that one first"
+                " (`hl status` names it)"
+            )
+        self._session = session
+
+    def give_back(self) -> None:
+        """Let others have it. A session that is gone took the place with it."""
+        session, self._session = self._session, None
+        with self._borrowed:
+            if session is not None and not session.closed:
+                with suppress(psycopg.OperationalError):
+                    session.execute(query("stream_unlock"))
+
+
 @contextmanager
-def only_one(database: Database) -> Iterator[None]:
+def only_one(database: Database) -> Iterator[Place]:
     """Hold the installation's one place for a stream; the server frees it when the process ends, however it ends.
 
     Raises:
         AlreadyRunning: another process streams into this database.
+        DatabaseUnavailable: it cannot be asked.
     """
-    with database.autocommit() as connection:
-        row = connection.execute(query("stream_lock")).fetchone()
-        if row is None or not row[0]:
-            raise AlreadyRunning(
-                f"another process already streams into {database.address}: stop that one first (`hl status` names it)"
-            )
-        try:
-            yield
-        finally:
-            if not connection.closed:
-                connection.execute(query("stream_unlock"))
+    place = Place(database)
+    place.hold()
+    try:
+        yield place
+    finally:
+        place.give_back()
 
 
 def series(connection: Connection) -> list[StreamedSeries]:

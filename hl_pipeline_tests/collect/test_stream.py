@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
 from hl_pipeline.collect.stream import Streamer, StreamPolicy
 from hl_pipeline.model.clock import ManualClock
+from hl_pipeline.model.failure import AlreadyRunning
 from hl_pipeline.model.interval import MINUTE_MS, Interval, to_datetime
 from hl_pipeline.storage import series
+from hl_pipeline.storage.embedded import EmbeddedPostgres
 from hl_pipeline.storage.engine import Database
+from hl_pipeline.storage.migrations import migrate
 from hl_pipeline_tests.source.talker import Talker, candle_text, until
 
 #: 2026-07-26T12:00:00Z
@@ -57,6 +61,25 @@ def said(database: Database, column: str) -> list[object]:
     with database.connection() as connection:
         rows = connection.execute(b"select to_jsonb(stream)->%s from hl.stream order by socket", (column,))
         return [row[0] for row in rows]
+
+
+def process(database: Database, column: str) -> object:
+    """What the stream's process says of itself."""
+    with database.connection() as connection:
+        row = connection.execute(b"select to_jsonb(stream_process)->%s from hl.stream_process", (column,)).fetchone()
+        return None if row is None else row[0]
+
+
+def known_until(database: Database, coin: str = "BTC") -> int:
+    """Up to where the ledger speaks of a 1m series, in minutes since T0."""
+    with database.connection() as connection:
+        row = connection.execute(
+            "select hl.epoch_ms(known_until) from hl.series join hl.market using (market_id)"
+            " where coin = %s and interval = '1m'",
+            (coin,),
+        ).fetchone()
+        assert row is not None
+        return (int(row[0]) - T0) // MINUTE_MS
 
 
 @asynccontextmanager
@@ -106,3 +129,179 @@ def test_a_candle_that_cannot_be_of_this_moment_is_refused(database: Database, o
 
     asyncio.run(run())
     assert stored(database) == [(0, 3, "stream", "open")]
+
+
+def gaps(database: Database, interval: Interval = Interval.M1) -> list[tuple[int, int, str]]:
+    """Unsettled runs of slots: begin and end in minutes since T0, and why."""
+    with database.connection() as connection:
+        return [
+            ((start - T0) // MINUTE_MS, (end - T0) // MINUTE_MS, reason)
+            for start, end, reason in connection.execute(
+                "select hl.epoch_ms(lower(slots)), hl.epoch_ms(upper(slots)), reason from hl.gap"
+                " join hl.series using (series_id) where interval = %s order by series_id, slots",
+                (str(interval),),
+            )
+        ]
+
+
+def test_a_candle_is_provisional_once_the_clock_has_passed_its_end_or_a_later_one_is_seen(database: Database) -> None:
+    track(database, "BTC")
+    clock = ManualClock(T0 + 30_000)
+
+    async def run() -> None:
+        with Talker() as talker:
+            async with streaming(talker, database, clock) as streamer:
+                talker.say(candle_text(T0, trades=3))
+                await becomes(lambda: stored(database), [(0, 3, "stream", "open")])
+                clock.set(T0 + MINUTE_MS + 1_000)
+                await becomes(lambda: stored(database), [(0, 3, "stream", "provisional")])
+                talker.say(candle_text(T0, trades=4), candle_text(T0 + MINUTE_MS, trades=1))
+                talker.say(candle_text(T0 + 2 * MINUTE_MS, trades=2))
+                expected = [(0, 4, "stream", "provisional"), (1, 1, "stream", "provisional"), (2, 2, "stream", "open")]
+                await becomes(lambda: stored(database), expected)
+                assert streamer.stats.closed == 3
+
+    asyncio.run(run())
+
+
+def test_what_was_watched_waits_in_the_ledger_and_larger_candles_are_provisional_at_their_close(
+    database: Database,
+) -> None:
+    track(database, "BTC")
+    clock = ManualClock(T0 - 20_000)
+
+    async def run() -> None:
+        with Talker() as talker:
+            async with streaming(talker, database, clock):
+                for minute in range(6):
+                    clock.set(T0 + minute * MINUTE_MS + 2_000)
+                    talker.say(candle_text(T0 + minute * MINUTE_MS, trades=minute + 1))
+                    seen = minute
+                    await becomes(lambda seen=seen: gaps(database), [(0, seen, "provisional")] if seen else [])  # type: ignore[misc]
+                await becomes(lambda: stored(database, "BTC", Interval.M5), [(0, 15, "derived", "provisional")])
+                assert gaps(database, Interval.M5) == [(0, 5, "provisional")]
+                for larger in (Interval.M15, Interval.H1, Interval.H4, Interval.D1):
+                    assert [row[1:] for row in stored(database, "BTC", larger)] == [(15, "derived", "open")]
+
+    asyncio.run(run())
+
+
+def test_stopping_lands_what_waits_and_says_so(database: Database) -> None:
+    track(database, "BTC")
+    clock = ManualClock(T0 + 30_000)
+
+    async def run() -> None:
+        with Talker() as talker:
+            async with streaming(talker, database, clock) as streamer:
+                talker.say(candle_text(T0, trades=3))
+                await becomes(lambda: stored(database), [(0, 3, "stream", "open")])
+                talker.say(candle_text(T0, trades=8))  # too soon for an open candle's pace
+                await until(lambda: said(database, "frames") == [4])
+                clock.set(T0 + MINUTE_MS + 1_000)
+            assert streamer.stats.database_failures == 0
+
+    asyncio.run(run())
+    assert stored(database) == [(0, 8, "stream", "provisional")]
+    assert said(database, "state") == ["stopped"]
+
+
+def test_a_second_process_is_refused_and_the_first_one_goes_on(database: Database) -> None:
+    track(database, "BTC")
+    clock = ManualClock(T0 + 30_000)
+
+    async def run() -> None:
+        with Talker() as talker:
+            async with streaming(talker, database, clock):
+                with pytest.raises(AlreadyRunning, match="stop that one first"):
+                    await Streamer([talker.url], database, clock).run(asyncio.Event())
+                talker.say(candle_text(T0))
+                await becomes(lambda: stored(database), [(0, 7, "stream", "open")])
+            async with streaming(talker, database, clock):
+                pass
+
+    asyncio.run(run())
+
+
+def coins_wanted(talker: Talker) -> set[str]:
+    """The markets whose candles a talker is to send."""
+    wanted: set[str] = set()
+    for message in talker.heard:
+        subscription = message.get("subscription", {})
+        if subscription.get("type") == "candle":
+            (wanted.add if message["method"] == "subscribe" else wanted.discard)(subscription["coin"])
+    return wanted
+
+
+def test_a_market_that_begins_to_be_tracked_is_followed_and_one_that_is_delisted_given_up(database: Database) -> None:
+    track(database, "BTC", "OLD")
+    clock = ManualClock(T0 + 30_000)
+
+    async def run() -> None:
+        with Talker() as talker:
+            async with streaming(talker, database, clock):
+                assert coins_wanted(talker) == {"BTC", "OLD"}
+                track(database, "NEW")
+                with database.connection() as connection:
+                    connection.execute("update hl.market set is_delisted = true where coin = 'OLD'")
+                clock.advance(MINUTE_MS)
+                await becomes(lambda: coins_wanted(talker), {"BTC", "NEW"})
+                await becomes(lambda: said(database, "subscriptions"), [5])
+                talker.say(candle_text(T0 + MINUTE_MS, "NEW", trades=5), candle_text(T0 + MINUTE_MS, "OLD"))
+                await becomes(lambda: stored(database, "NEW"), [(1, 5, "stream", "open")])
+
+    asyncio.run(run())
+    assert stored(database, "OLD") == []
+
+
+def test_while_the_table_is_locked_frames_are_received_and_land_afterwards(database: Database) -> None:
+    track(database, "BTC")
+    clock = ManualClock(T0 + 30_000)
+    hasty = Database(database.libpq_url, lock_timeout_ms=50)
+
+    async def run() -> None:
+        with Talker() as talker, hasty:
+            async with streaming(talker, hasty, clock) as streamer:
+                with database.connection() as connection:
+                    connection.execute("lock table hl.candle in access exclusive mode")
+                    talker.say(candle_text(T0, trades=3))
+                    await until(lambda: streamer.stats.database_failures > 1)
+                    clock.set(T0 + 2 * MINUTE_MS + 1_000)
+                    talker.say(candle_text(T0, trades=4), candle_text(T0 + MINUTE_MS, trades=1))
+                expected = [(0, 4, "stream", "provisional"), (1, 1, "stream", "provisional")]
+                await becomes(lambda: stored(database), expected)
+
+    asyncio.run(run())
+
+
+def test_while_the_database_is_down_what_waits_is_bounded_and_what_was_dropped_is_left_to_rest(tmp_path: Path) -> None:
+    clock = ManualClock(T0 - 20_000)
+    server = EmbeddedPostgres(tmp_path)
+
+    async def run(url: str) -> None:
+        with Talker() as talker, Database(url, connect_timeout_seconds=1) as database:
+            track(database, "BTC")
+            async with streaming(talker, database, clock, most_waiting=3) as streamer:
+                talker.say(candle_text(T0 - MINUTE_MS, trades=3))
+                await becomes(lambda: stored(database), [(-1, 3, "stream", "open")])
+                await asyncio.to_thread(server.stop)
+                for minute in range(6):
+                    clock.set(T0 + minute * MINUTE_MS + 2_000)
+                    talker.say(candle_text(T0 + minute * MINUTE_MS, trades=minute + 1))
+                    failures = streamer.stats.database_failures
+                    await until(lambda failures=failures: streamer.stats.database_failures > failures)  # type: ignore[misc]
+                await asyncio.to_thread(server.start)
+                await becomes(lambda: [row[0] for row in stored(database)], [-1, 3, 4, 5])
+                await becomes(lambda: process(database, "overflowed"), 4)
+                assert gaps(database) == []
+                assert known_until(database) == 0
+                # the place went with the session that held it; another process must not get it
+                with pytest.raises(AlreadyRunning):
+                    await Streamer([talker.url], database, clock).run(asyncio.Event())
+            assert said(database, "state") == ["stopped"]
+
+    try:
+        url = server.start().dsn("postgres")
+        migrate(url)
+        asyncio.run(run(url))
+    finally:
+        server.stop()

@@ -1,0 +1,2 @@
+-- Is the session that holds the stream's place still there?
+select true
