@@ -99,6 +99,7 @@ def _show(found: Status) -> None:
     else:
         screen.print(coverage_table(found.intervals, found.now_ms))
         screen.print("\nSlots: final = read after it settled; empty = proven to have had no trade; "
+                     "provisional = streamed, confirmed within the hour; "
                      "gap = expected, not here yet; lost = the exchange forgot it first.")  # fmt: skip
     _show_markets(found)
     weight = found.budget
@@ -135,7 +136,7 @@ def interval_document(row: IntervalCoverage) -> dict[str, Any]:
 def coverage_table(intervals: list[IntervalCoverage], now_ms: int) -> Any:
     """One row an interval."""
     columns = [("interval", "left"), ("markets", "right"), ("newest candle", "right")]
-    columns += [(name, "right") for name in ("final", "empty", "gap", "lost")]
+    columns += [(name, "right") for name in ("final", "empty", "provisional", "gap", "lost")]
     rows = [
         (
             row.interval,
@@ -143,6 +144,7 @@ def coverage_table(intervals: list[IntervalCoverage], now_ms: int) -> Any:
             "-" if row.newest_close_ms is None else f"{age(max(0, now_ms - row.newest_close_ms))} old",
             row.final,
             row.empty,
+            row.provisional,
             row.gap,
             row.lost,
         )

@@ -13,10 +13,11 @@ from hl_pipeline.storage.sql import query
 
 
 class IntervalCoverage(NamedTuple):
-    """All tracked series of one interval. Counts are slots; ``due`` = final + empty + lost + gap.
+    """All tracked series of one interval. Counts are slots; ``due`` = final + empty + lost + provisional + gap.
 
     ``newest_close_ms`` (UTC) is when the newest closed candle of any of them
-    closed; null when none is stored.
+    closed; null when none is stored. ``provisional`` slots wait for REST to confirm
+    what the stream showed.
     """
 
     interval: Interval
@@ -26,11 +27,12 @@ class IntervalCoverage(NamedTuple):
     empty: int
     lost: int
     newest_close_ms: int | None
+    provisional: int = 0
 
     @property
     def gap(self) -> int:
-        """Slots due and not settled."""
-        return self.due - self.final - self.empty - self.lost
+        """Slots due that are neither settled nor about to be."""
+        return self.due - self.final - self.empty - self.lost - self.provisional
 
     @property
     def share(self) -> float:

@@ -83,7 +83,7 @@ def _intervals(
     fresh = {row[0]: row[1:] for row in connection.execute(query("health_freshness"), moment)}
     waits = {row[0]: row[1:] for row in connection.execute(query("health_gaps"), grace)}
     found: dict[Interval, IntervalVitals] = {}
-    for interval, _, due, final, empty, lost, _ in connection.execute(query("coverage_by_interval"), settle):
+    for interval, _, due, final, empty, lost, *_ in connection.execute(query("coverage_by_interval"), settle):
         series, newest_close_ms, stalest, without_candle = fresh.get(interval, (0, None, None, 0))
         overdue, waiting = waits.get(interval, (0, 0))
         found[Interval(interval)] = IntervalVitals(

@@ -12,7 +12,7 @@ from hl_pipeline.model.interval import MINUTE_MS, Interval, to_datetime
 from hl_pipeline.model.ledger import Gap, GapReason, SeriesState
 from hl_pipeline.model.live import LiveCandle
 from hl_pipeline.model.span import Span
-from hl_pipeline.storage import candles, fetches, markets, series, stream
+from hl_pipeline.storage import candles, coverage, fetches, markets, series, stream
 from hl_pipeline.storage.engine import Connection, Database
 from hl_pipeline.storage.stream import StreamLanded, Watched
 from hl_pipeline_tests.fakes import candle, context
@@ -168,6 +168,19 @@ def test_watched_minutes_are_provisional_in_the_ledger_until_their_confirmation(
     )
     with database.connection() as connection:
         assert series.violations(connection, T0) == []
+
+
+def test_what_waits_to_be_confirmed_is_provisional_and_a_gap_once_that_is_overdue(
+    database: Database, btc: dict[Interval, int]
+) -> None:
+    with database.connection() as connection:
+        stream.watch(connection, [Watched(btc[Interval.M1], T0 + 5 * MINUTE_MS, T0 + HOUR)], T0)
+        due_ms = T0 + 5 * MINUTE_MS + SETTLE
+        waiting, *_ = coverage.by_interval(connection, due_ms, SETTLE)
+        assert (waiting.provisional, waiting.gap) == (5, 0)
+        connection.execute("update hl.gap set next_try = %s", (to_datetime(due_ms),))
+        overdue, *_ = coverage.by_interval(connection, due_ms, SETTLE)
+    assert (overdue.provisional, overdue.gap) == (0, 5)
 
 
 def test_minutes_before_the_watch_began_stay_rests_to_read(database: Database, btc: dict[Interval, int]) -> None:

@@ -1,6 +1,6 @@
 -- How complete is each interval at an instant, over the series of tracked markets?
--- Due are the slots expected and closed for at least the settle time; what is due and neither final, empty nor lost
--- is a gap. newest_close is when the newest closed candle of any of these series closed: it grows old when data stops
+-- Due are the slots expected and closed for at least the settle time; what is due and neither final, empty nor lost is
+-- provisional while its confirmation is yet to come, and otherwise a gap. newest_close is when the newest closed candle of any of these series closed: it grows old when data stops
 -- flowing, and does not when one quiet market has no trades.
 with series_due as (
     select
@@ -60,6 +60,16 @@ ledger as (
     group by series_due.series_id
 ),
 
+provisional as (
+    select
+        series_due.series_id,
+        sum(hl.slots_in(series_due.due * gap.slots::tstzmultirange, series_due.step))::bigint as slots
+    from series_due
+    join hl.gap using (series_id)
+    where gap.reason = 'provisional' and gap.next_try > %(now)s::timestamptz
+    group by series_due.series_id
+),
+
 newest as (
     select series_due.series_id, row.open_time + series_due.step as closed_at
     from series_due
@@ -82,9 +92,11 @@ select
     sum(ledger.final)::bigint as final,
     sum(ledger.empty)::bigint as empty,
     sum(ledger.lost)::bigint as lost,
-    hl.epoch_ms(max(newest.closed_at)) as newest_close_ms
+    hl.epoch_ms(max(newest.closed_at)) as newest_close_ms,
+    coalesce(sum(provisional.slots), 0)::bigint as provisional
 from series_due
 join ledger using (series_id)
+left join provisional using (series_id)
 left join newest using (series_id)
 group by series_due.interval
 order by min(series_due.step)

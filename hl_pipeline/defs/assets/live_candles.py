@@ -120,6 +120,7 @@ def coverage_metadata(settled: list[IntervalCoverage]) -> dict[str, dg.MetadataV
             "final": found.final,
             "empty": found.empty,
             "lost": found.lost,
+            "provisional": found.provisional,
             "gap": found.gap,
             "settled %": round(100 * found.share, 3),
         }
