@@ -17,6 +17,7 @@ from hl_pipeline.model.answer import Receipt, RejectedRow
 from hl_pipeline.model.clock import Clock
 from hl_pipeline.model.failure import BudgetExhausted, DatabaseUnavailable, PipelineError
 from hl_pipeline.model.funding import HOUR_MS, hours_between_reads, pages_an_hour
+from hl_pipeline.model.halt import Halted
 from hl_pipeline.model.interval import Interval
 from hl_pipeline.model.market import FundingProgress, FundingRate
 from hl_pipeline.model.span import Span
@@ -181,6 +182,10 @@ class _Reader:
         try:
             rates, rejected, receipt = self.source.funding_history(market.coin, span.start_ms, span.end_ms, lane=lane)
         except DatabaseUnavailable:
+            raise
+        except Halted as halted:
+            with self.database.autocommit() as connection:
+                fetches.failed(connection, fetch_id, halted)
             raise
         except PipelineError as error:
             self._failed(market, fetch_id, error)

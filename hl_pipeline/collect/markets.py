@@ -11,6 +11,7 @@ from hl_pipeline.collect.market_alerts import tell
 from hl_pipeline.model.answer import MarketsAnswer, RejectedRow
 from hl_pipeline.model.clock import Clock
 from hl_pipeline.model.failure import BadAnswer, PipelineError
+from hl_pipeline.model.halt import Halted
 from hl_pipeline.model.interval import Interval
 from hl_pipeline.model.universe import Universe, choose
 from hl_pipeline.storage import fetches, markets, series
@@ -136,7 +137,7 @@ def _ask(source: MarketSource, database: Database, fetch_id: int, dexes: tuple[s
         answer = source.markets(dexes=dexes, spot=spot)
         if not answer.markets:
             raise BadAnswer("the exchange sent a universe without a single market: kept what we had; ask again")
-    except PipelineError as error:
+    except (PipelineError, Halted) as error:
         with database.autocommit() as connection:
             fetches.failed(connection, fetch_id, error)
         raise
