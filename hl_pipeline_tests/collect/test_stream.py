@@ -305,3 +305,36 @@ def test_while_the_database_is_down_what_waits_is_bounded_and_what_was_dropped_i
         asyncio.run(run(url))
     finally:
         server.stop()
+
+
+def test_of_a_market_that_comes_later_no_minute_counts_as_watched_before_it_was_followed(database: Database) -> None:
+    track(database, "BTC")
+    clock = ManualClock(T0 - 20_000)
+
+    async def run() -> None:
+        with Talker() as talker:
+
+            async def minute(number: int) -> None:
+                clock.set(T0 + number * MINUTE_MS + 2_000)
+                talker.say(candle_text(T0 + number * MINUTE_MS))
+                await becomes(lambda: known_until(database), number)
+
+            async with streaming(talker, database, clock):
+                for number in range(3):
+                    await minute(number)
+                track(database, "NEW", known_ms=T0 + 2 * MINUTE_MS)
+                await minute(3)
+                await becomes(lambda: coins_wanted(talker), {"BTC", "NEW"})
+                await minute(4)
+                await minute(5)
+                assert known_until(database, "NEW") == 2, "REST has to read what nobody watched"
+                with database.connection() as connection:
+                    connection.execute(
+                        "update hl.series set known_until = %s from hl.market"
+                        " where market.market_id = series.market_id and coin = 'NEW' and interval = '1m'",
+                        (to_datetime(T0 + 5 * MINUTE_MS),),
+                    )
+                await minute(6)
+                await becomes(lambda: known_until(database, "NEW"), 6)
+
+    asyncio.run(run())
