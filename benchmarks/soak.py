@@ -98,6 +98,11 @@ class Soak:
         if not self.options.calm_speed:
             self._calm_without_stream()
 
+    def judge(self) -> Judgement:
+        """What came of it; times are held only when they were real and the stream stayed up."""
+        is_timed = self.options.speed == 1 and self.options.calm_speed > 0
+        return judge(self.database, self.plan, self.sandboxes, self.freshness, is_timed=is_timed)
+
     async def _stream(self) -> None:
         streamer = Streamer(
             [sandbox.ws_url for sandbox in self.sandboxes],
@@ -205,7 +210,7 @@ def soak(database: Database, options: Options) -> Judgement:
     """Collect the past, soak, and judge. The database must be migrated and empty."""
     with _prepared(database, options) as prepared:
         prepared.run()
-        return judge(prepared.database, prepared.plan, prepared.sandboxes, prepared.freshness)
+        return prepared.judge()
 
 
 @contextmanager
@@ -281,7 +286,7 @@ def main() -> int:
                 print(f"seed {options.seed}, {options}", *prepared.plan.lines, sep="\n", flush=True)
                 began = time.monotonic()
                 prepared.run()
-                judgement = judge(database, prepared.plan, prepared.sandboxes, prepared.freshness)
+                judgement = prepared.judge()
                 _report(prepared, judgement, time.monotonic() - began)
     finally:
         shutil.rmtree(home, ignore_errors=True)

@@ -15,7 +15,7 @@ from websockets.sync.server import Server, ServerConnection, serve
 from hl_pipeline.source.frames import CandleFrame, Frame
 
 #: How long a test waits for what must come.
-PATIENCE = 15.0
+PATIENCE = 60.0
 #: What a server says to a client's message.
 Script = Callable[[dict[str, Any]], list[str]]
 
