@@ -53,8 +53,14 @@ def _split(value: object) -> object:
     return parts
 
 
+def _split_at_spaces(value: object) -> object:
+    return value.split() if isinstance(value, str) else value
+
+
 T = TypeVar("T")
 CommaList = BeforeValidator(_split)
+#: Addresses may hold commas, but no space.
+WordList = BeforeValidator(_split_at_spaces)
 
 
 def _of_profile(name: str, **bounds: Any) -> Any:
@@ -73,7 +79,8 @@ class Settings(BaseModel):
     ``home`` is absolute; ``settle_seconds`` is how long after its close a candle may still change;
     ``request_deadline_seconds`` bounds one request in total; ``backfill_max_weight`` and ``backfill_max_minutes`` are
     what one back-fill may need (Dagster ends a run after an hour); ``clock_offset_ms`` shifts market time, in the
-    sandbox only. ``stream``: `hl up` follows the live stream too. ``markets`` are collected beside the ``universe``;
+    sandbox only. ``stream``: `hl up` follows the live stream too. ``alert_urls`` are where alerts are sent, each
+    ``[severity=]scheme://…`` and secret; the console without any. ``markets`` are collected beside the ``universe``;
     ``period_seconds`` is the least time between two collections. What
     ``profile`` sets (``PROFILED``) counts only where its own variable is not set.
     """
@@ -104,6 +111,7 @@ class Settings(BaseModel):
     ui_port: int = Field(default=3000, ge=1, le=65535)
     ui_host: str = "127.0.0.1"
     clock_offset_ms: int = 0
+    alert_urls: Annotated[tuple[SecretStr, ...], WordList] = ()
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -298,6 +306,10 @@ def _judge_database_url(url: str) -> None:
         )
 
 
+#: How the names of those fields end whose values are never shown.
+_SECRET = ("database_url", "alert_urls")
+
+
 def _complaint(detail: Any, given: Mapping[str, str]) -> str:
     field = str(detail["loc"][0]) if detail["loc"] else ""
     rule = str(detail["msg"]).removeprefix("Value error, ")
@@ -308,8 +320,8 @@ def _complaint(detail: Any, given: Mapping[str, str]) -> str:
         known = ", ".join(sorted(PREFIX + known.upper() for known in Settings.model_fields))
         return f"{name} is not a setting; correct or unset it. There are: {known}"
     value = given.get(name, "")
-    shown = "" if field.endswith("database_url") or "@" in value else f" = {value!r}"
-    default = "" if field.endswith("database_url") else ", or unset it for the default"
+    shown = "" if field.endswith(_SECRET) or "@" in value else f" = {value!r}"
+    default = "" if field.endswith(_SECRET) else ", or unset it for the default"
     return f"{name}{shown}: {rule}; correct it{default}"
 
 

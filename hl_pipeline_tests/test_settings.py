@@ -109,7 +109,7 @@ def test_settings_do_not_change() -> None:
         ("HL_ALLOWED_HOSTS", "10.0.0.1", "not a lower-case host name"),
         ("HL_CLOCK_OFFSET_MS", "1", "only be shifted in the sandbox"),
         ("HL_DAGSTER_DATABASE_URL", "postgresql://localhost/d", "set both or neither"),
-        ("HL_MARKETZ", "BTC", "There are: HL_ALLOWED_HOSTS"),
+        ("HL_MARKETZ", "BTC", "There are: HL_ALERT_URLS, HL_ALLOWED_HOSTS"),
     ],
 )
 def test_a_wrong_setting_is_refused_by_name_with_its_rule(name: str, value: str, rule: str) -> None:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from psycopg.errors import InsufficientPrivilege
+from pydantic import SecretStr
 
 from hl_pipeline.model.failure import DatabaseUnavailable, NeedsAPerson
 from hl_pipeline.runtime import open_database
@@ -88,7 +89,15 @@ def as_environment(settings: Settings) -> dict[str, str]:
         is_said = settings.is_set(name) if name in PROFILED else value != getattr(default, name)
         if not is_said and name != "home":
             continue
-        secret = getattr(value, "get_secret_value", None)
-        text = secret() if secret is not None else ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-        given[PREFIX + name.upper()] = text
+        given[PREFIX + name.upper()] = _said(value)
     return given
+
+
+def _said(value: object) -> str:
+    """The value as its variable says it; addresses may hold commas, so secrets stand between spaces."""
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, tuple):
+        between = " " if any(isinstance(item, SecretStr) for item in value) else ","
+        return between.join(map(_said, value))
+    return str(value)

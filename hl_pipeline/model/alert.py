@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+
+from hl_pipeline.model.failure import InvalidSetting
 
 
 class Severity(StrEnum):
@@ -16,6 +18,20 @@ class Severity(StrEnum):
     WARNING = "warning"
     ERROR = "error"
     CRITICAL = "critical"
+
+    @property
+    def rank(self) -> int:
+        """1 for info to 4 for critical, as ``hl.severity_rank`` counts."""
+        return list(Severity).index(self) + 1
+
+
+class NoticeKind(StrEnum):
+    """What a notice says of its incident: it began, it is graver than told, it goes on, it is over."""
+
+    FIRING = "firing"
+    WORSE = "worse"
+    REPEAT = "repeat"
+    RESOLVED = "resolved"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +48,81 @@ class Alert:
     def fingerprint(self) -> str:
         """Its identity: two alerts with one fingerprint are one incident."""
         return fingerprint(self.rule, self.labels)
+
+
+@dataclass(frozen=True, slots=True)
+class AlertRule:
+    """What is told, from which bound on and how often (hl.alert_rule).
+
+    ``severity`` null: as grave as whoever raises it says. ``threshold`` is in the unit that ``meaning`` names, and
+    ``by_market`` holds the bounds that single coins have of their own.
+    """
+
+    name: str
+    enabled: bool = True
+    severity: Severity | None = None
+    threshold: float | None = None
+    wait_ms: int = 30_000
+    repeat_ms: int = 14_400_000
+    group_by: Sequence[str] = ()
+    inhibited_by: Sequence[str] = ()
+    meaning: str = ""
+    by_market: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def bound(self) -> float:
+        """The threshold.
+
+        Raises:
+            InvalidSetting: somebody took it away.
+        """
+        if self.threshold is None:
+            raise InvalidSetting(f"alert rule {self.name} has no threshold: `hl alerts rule {self.name} --threshold X`")
+        return self.threshold
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """Alerts that are told as one: those of a rule that agree in the labels it groups by. Instants in market ms, UTC.
+
+    Of its ``alerts`` so many are ``open``, and ``loud`` of those are neither acknowledged nor muted. ``severity`` is
+    the gravest open one's. ``examples`` are (summary, next step) of the gravest. ``told_ms`` is null before the first
+    notice, ``told_severity`` the gravest that was told.
+    """
+
+    number: int
+    rule: str
+    opened_ms: int
+    told_ms: int | None
+    told_severity: Severity | None
+    wait_ms: int
+    repeat_ms: int
+    alerts: int
+    open: int
+    loud: int
+    severity: Severity
+    resolved_ms: int | None
+    examples: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What people read of an incident."""
+
+    kind: NoticeKind
+    severity: Severity
+    title: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A notice that this process has claimed for a channel, for the ``attempt``-th time (from 1)."""
+
+    notice_id: int
+    channel: str
+    attempt: int
+    notice: Notice
 
 
 def fingerprint(rule: str, labels: Mapping[str, str]) -> str:

@@ -18,9 +18,13 @@ __all__ = [
     "failed_check",
     "failed_run",
     "fingerprint",
+    "funding_extreme",
     "market_delisted",
+    "market_doubted",
     "market_listed",
+    "market_stale",
     "markets_absent",
+    "price_moved",
     "slots_lost",
     "window_died",
 ]
@@ -141,6 +145,50 @@ def endpoints_disagree(primary: str, other: str, key: SeriesKey, found: Sequence
         next_step="read both values in hl.endpoint_disagreement; it gets no load while another endpoint is well, and "
         "this ends when they agree again; if it lasts, take it out of HL_ENDPOINTS",
         labels={"endpoint": other},
+    )
+
+
+def market_stale(coin: str, interval: str, age_s: float, bound_s: float, severity: Severity) -> Alert:
+    """A market's candles are late; one alert a market, whatever the interval."""
+    return Alert(
+        rule="stale",
+        severity=severity,
+        summary=f"{coin}: the newest closed {interval} candle is {age_s:,.0f} s old (bound {bound_s:,.0f})",
+        next_step="does the collect schedule run, and what does its last run say? `hl collect` catches up by hand",
+        labels={"coin": coin},
+    )
+
+
+def market_doubted(coin: str, interval: str, score: float, weakest: str, bound: float, severity: Severity) -> Alert:
+    """A market's candles can hardly be trusted; one alert a market, of its worst interval."""
+    return Alert(
+        rule="confidence",
+        severity=severity,
+        summary=f"{coin} {interval}: confidence {score:.0%} (bound {bound:.0%}), weakest: {weakest}",
+        next_step="`hl confidence` says since when and why; `hl gaps` what is missing",
+        labels={"coin": coin},
+    )
+
+
+def price_moved(coin: str, moved: float, price: float, before: float, bound: float, severity: Severity) -> Alert:
+    """A market's mark price moved far within an hour; ``moved`` and ``bound`` are shares."""
+    return Alert(
+        rule="price_move",
+        severity=severity,
+        summary=f"{coin} moved {moved:+.1%} within an hour, from {before:g} to {price:g} (bound {bound:.1%})",
+        next_step=f"nothing, if it is true; `hl alerts rule price_move --coin {coin} --threshold X` sets another bound",
+        labels={"coin": coin},
+    )
+
+
+def funding_extreme(coin: str, rate: float, bound: float, severity: Severity) -> Alert:
+    """A market's hourly funding rate is far from zero."""
+    return Alert(
+        rule="funding_extreme",
+        severity=severity,
+        summary=f"{coin}: the funding rate is {rate:+.4%} an hour (bound {bound:.4%})",
+        next_step=f"nothing, if so; `hl alerts rule funding_extreme --coin {coin} --threshold X` sets another bound",
+        labels={"coin": coin},
     )
 
 
