@@ -85,9 +85,7 @@ class Soak:
     policy: FillPolicy = field(default_factory=FillPolicy)
     ticks: int = 0
     failures: list[str] = field(default_factory=list)
-    memory_begin: int = 0
-    memory_end: int = 0
-    connects: int = 0
+    memory: list[int] = field(default_factory=list)
 
     def run(self) -> None:
         """The faults, then the calm."""
@@ -116,10 +114,9 @@ class Soak:
         schedule = asyncio.create_task(asyncio.to_thread(self._schedule, schedule_ends))
         holding = asyncio.create_task(asyncio.to_thread(self._hold_up_the_writer))
         try:
-            await self._until(self.plan.begin_ms + (self.plan.end_ms - self.plan.begin_ms) // 10, following)
-            self.memory_begin = memory_bytes()
-            await self._until(self.plan.end_ms, following)
-            self.memory_end = memory_bytes()
+            for tenth in range(1, 11):
+                await self._until(self.plan.begin_ms + (self.plan.end_ms - self.plan.begin_ms) * tenth // 10, following)
+                self.memory.append(memory_bytes())
             self.freshness.stop()
             await holding
             if self.options.calm_speed:
@@ -128,7 +125,6 @@ class Soak:
             schedule_ends.set()
             stop.set()
             await asyncio.gather(following, schedule)
-            self.connects = streamer.connects
 
     async def _until(self, at_ms: int, following: asyncio.Task[None]) -> None:
         while self.clock.now_ms() < at_ms:
@@ -299,11 +295,8 @@ def _report(done: Soak, judgement: Judgement, seconds: float) -> None:
         *judgement.lines,
         sep="\n",
     )
-    growth = (done.memory_end - done.memory_begin) / 1e6
-    print(
-        f"memory (process with stream, ticks and both sandboxes): {done.memory_begin / 1e6:.0f} MB after a tenth of the"
-        f" soak, {done.memory_end / 1e6:.0f} MB at its end ({growth:+.0f})"
-    )
+    memory = ", ".join(f"{held / 1e6:.0f}" for held in done.memory)
+    print(f"memory after each tenth, MB (one process with stream, ticks and both sandboxes): {memory}")
     print(*([f"WRONG: {wrong}" for wrong in judgement.wrongs] or ["nothing is lost, twice or wrong"]), sep="\n")
 
 
