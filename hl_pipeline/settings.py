@@ -41,6 +41,9 @@ _ENDPOINTS = {
 _PORTS = {"https": 443, "http": 80}
 MOST_ENDPOINTS = 8
 _COIN = re.compile(r"[A-Za-z0-9@:/_.*?-]{1,64}")  # as hl.market checks it
+_HOST_HEADER = re.compile(r"[a-z0-9.-]{1,253}(:[0-9]{1,5})?|\[[0-9a-f:.]{2,45}\](:[0-9]{1,5})?")
+_LEAST_PASSWORD = 12
+_CHANNEL = re.compile(r"((info|warning|error|critical)=)?[a-z][a-z0-9+.-]*://")
 _HOST = re.compile(r"(?!-)[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})+")
 
 
@@ -81,7 +84,9 @@ class Settings(BaseModel):
     what one back-fill may need (Dagster ends a run after an hour); ``clock_offset_ms`` shifts market time, in the
     sandbox only. ``stream``: `hl up` follows the live stream too. ``alert_urls`` are where alerts are sent, each
     ``[severity=]scheme://…`` and secret; the console without any. ``markets`` are collected beside the ``universe``;
-    ``period_seconds`` is the least time between two collections. What
+    ``period_seconds`` is the least time between two collections. ``ui_names`` are further Host headers by which the web
+    interface is reached, through a proxy for example; beyond loopback it listens only with ``ui_password``.
+    ``viewer_port`` serves a second, read-only interface, by default behind the same password. What
     ``profile`` sets (``PROFILED``) counts only where its own variable is not set.
     """
 
@@ -110,6 +115,10 @@ class Settings(BaseModel):
     stream: bool = True
     ui_port: int = Field(default=3000, ge=1, le=65535)
     ui_host: str = "127.0.0.1"
+    ui_names: Annotated[tuple[str, ...], CommaList] = ()
+    ui_password: SecretStr | None = None
+    viewer_port: int | None = Field(default=None, ge=1, le=65535)
+    viewer_password: SecretStr | None = None
     clock_offset_ms: int = 0
     alert_urls: Annotated[tuple[SecretStr, ...], WordList] = ()
 
@@ -184,6 +193,17 @@ class Settings(BaseModel):
     def _once_each(cls, intervals: tuple[Interval, ...]) -> tuple[Interval, ...]:
         return _without_repeats(intervals)
 
+    @field_validator("alert_urls")
+    @classmethod
+    def _are_channels(cls, urls: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        for place, url in enumerate(urls, start=1):
+            if not _CHANNEL.match(url.get_secret_value()):
+                raise ValueError(
+                    f"entry {place} is no address: write [severity=]scheme://… between spaces, such as "
+                    "error=slack://A/B/C or file:///var/log/alerts.jsonl; severities are info, warning, error, critical"
+                )
+        return urls
+
     @field_validator("allowed_hosts")
     @classmethod
     def _are_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
@@ -195,9 +215,25 @@ class Settings(BaseModel):
     @field_validator("ui_host")
     @classmethod
     def _ui_stays_here(cls, host: str) -> str:
-        if not _is_loopback(host):
-            raise ValueError("the web interface has no login, so it only listens on loopback (127.0.0.1, ::1)")
+        if not (_is_loopback(host) or _is_address(host)):
+            raise ValueError("is no address to listen on, such as 127.0.0.1 or 192.168.1.5")
         return host
+
+    @field_validator("ui_names")
+    @classmethod
+    def _are_host_headers(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if not _HOST_HEADER.fullmatch(name):
+                raise ValueError(f"{name!r} is not what a browser asks for (dagster.example.com, 10.0.0.5:3000)")
+        return _without_repeats(names)
+
+    @field_validator("ui_password", "viewer_password")
+    @classmethod
+    def _is_long(cls, password: SecretStr | None) -> SecretStr | None:
+        text = password.get_secret_value() if password is not None else None
+        if text is not None and not (len(text) >= _LEAST_PASSWORD and text.isprintable()):
+            raise ValueError(f"needs at least {_LEAST_PASSWORD} printable characters (openssl rand -base64 24)")
+        return password
 
     @field_validator("database_url", "dagster_database_url")
     @classmethod
@@ -245,9 +281,27 @@ class Settings(BaseModel):
             raise ValueError("HL_CLOCK_OFFSET_MS: market time may only be shifted in the sandbox; unset it")
         if self.dagster_database_url is not None and self.database_url is None:
             raise ValueError("HL_DAGSTER_DATABASE_URL: only goes with HL_DATABASE_URL; set both or neither")
+        self._judge_ui()
         return self
 
+    def _judge_ui(self) -> None:
+        if not _is_loopback(self.ui_host) and self.ui_password is None:
+            raise ValueError(
+                f"HL_UI_HOST = {self.ui_host!r}: without a password the web interface only listens on loopback "
+                "(127.0.0.1, ::1); set HL_UI_PASSWORD, and put TLS in front: the password travels in clear"
+            )
+        if self.ui_host in {"0.0.0.0", "::"} and not self.ui_names:  # noqa: S104 it is judged here
+            raise ValueError(
+                f"HL_UI_HOST = {self.ui_host!r}: nobody asks for that name; say in HL_UI_NAMES by which it is reached"
+            )
+        if self.viewer_port == self.ui_port:
+            raise ValueError(f"HL_VIEWER_PORT = {self.ui_port}: is the web interface's own; choose another")
+        if self.viewer_password is not None and self.viewer_port is None:
+            raise ValueError("HL_VIEWER_PASSWORD: only goes with HL_VIEWER_PORT; set both, or unset it")
 
+
+#: How the names of those fields end whose values are never shown.
+_SECRET = ("database_url", "password", "alert_urls")
 #: The fields whose defaults are the profile's.
 PROFILED = frozenset(Manner.__dataclass_fields__) & frozenset(Settings.model_fields)
 
@@ -304,10 +358,6 @@ def _judge_database_url(url: str) -> None:
             f"{remote[0]} is another machine, and the data must not travel there unproven: "
             "add ?sslmode=verify-full (and sslrootcert=system for a public certificate)"
         )
-
-
-#: How the names of those fields end whose values are never shown.
-_SECRET = ("database_url", "alert_urls")
 
 
 def _complaint(detail: Any, given: Mapping[str, str]) -> str:

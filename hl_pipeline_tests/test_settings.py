@@ -105,6 +105,9 @@ def test_settings_do_not_change() -> None:
         ("HL_SETTLE_SECONDS", "nan", "finite"),
         ("HL_REQUEST_DEADLINE_SECONDS", "0", "greater than 0"),
         ("HL_UI_HOST", "0.0.0.0", "only listens on loopback"),  # noqa: S104 what must be refused
+        ("HL_UI_HOST", "dagster.example.com", "no address to listen on"),
+        ("HL_UI_NAMES", "https://dagster.example.com", "not what a browser asks for"),
+        ("HL_VIEWER_PORT", "3000", "choose another"),
         ("HL_UI_PORT", "99999", "65535"),
         ("HL_ALLOWED_HOSTS", "10.0.0.1", "not a lower-case host name"),
         ("HL_CLOCK_OFFSET_MS", "1", "only be shifted in the sandbox"),
@@ -300,3 +303,24 @@ def test_importing_settings_opens_no_file_of_ours_and_loads_no_driver() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=False, env={"HL_VENUE": "nonsense"}
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_beyond_loopback_the_interface_needs_a_password_and_a_name() -> None:
+    beyond = {"HL_UI_HOST": "0.0.0.0", "HL_UI_PASSWORD": "correct horse battery"}  # noqa: S104 what is judged
+    with pytest.raises(InvalidSetting, match="HL_UI_NAMES"):
+        Settings.load(beyond)
+    assert Settings.load({**beyond, "HL_UI_NAMES": "dagster.example.com"}).ui_host == "0.0.0.0"  # noqa: S104
+    assert Settings.load({**beyond, "HL_UI_HOST": "192.168.1.5"}).ui_host == "192.168.1.5"
+
+
+@pytest.mark.parametrize("name", ["HL_UI_PASSWORD", "HL_VIEWER_PASSWORD"])
+def test_a_refused_password_is_not_shown(name: str) -> None:
+    with pytest.raises(InvalidSetting, match="at least 12") as caught:
+        Settings.load({name: "hunter2", "HL_VIEWER_PORT": "3001"})
+    assert "hunter2" not in str(caught.value)
+    assert "hunter2hunter2" not in repr(Settings.load({name: "hunter2hunter2", "HL_VIEWER_PORT": "3001"}))
+
+
+def test_a_viewers_password_without_a_viewer_is_a_mistake() -> None:
+    with pytest.raises(InvalidSetting, match="HL_VIEWER_PORT"):
+        Settings.load({"HL_VIEWER_PASSWORD": "correct horse battery"})

@@ -20,14 +20,16 @@ from hl_pipeline.settings import Settings
 #: As ``defs.launch`` names our code location; importing it from there would import Dagster.
 LOCATION = "hl_pipeline"
 UI_PORT_HINT = "--port or HL_UI_PORT"
+VIEWER_PORT_HINT = "--viewer-port or HL_VIEWER_PORT"
 
 
 @dataclass(frozen=True, slots=True)
 class Station:
-    """Addresses of the running processes."""
+    """Addresses of the running processes; viewers may have none."""
 
     supervisor: Supervisor
     ui_url: str
+    viewer_url: str | None = None
 
 
 def require_ui_port(settings: Settings) -> None:
@@ -37,6 +39,8 @@ def require_ui_port(settings: Settings) -> None:
         NeedsAPerson: somebody listens on it.
     """
     require_free(settings.ui_port, "the web interface", UI_PORT_HINT)
+    if settings.viewer_port is not None:
+        require_free(settings.viewer_port, "the viewers' interface", VIEWER_PORT_HINT)
 
 
 def open_station(
@@ -57,18 +61,16 @@ def open_station(
         NeedsAPerson: a process ended while starting; its last lines are in the message.
     """
     supervisor = Supervisor({**os.environ, **environ}, settings.venue_home / "log", say, stop)
-    host, port, grpc_port = settings.ui_host, settings.ui_port, free_port()
+    grpc_port = free_port()
     at = ("--workspace", str(_workspace(settings, grpc_port)))
-    ui_url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    ui_url = _url(settings.ui_host, settings.ui_port)
+    viewer_url = _url(settings.ui_host, settings.viewer_port) if settings.viewer_port else None
     programs = (
         *(replace(program, stops=2) for program in company),  # what is under way may still need it
         Program("code server", _code_server(grpc_port), lambda: listens(grpc_port)),
         Program("daemon", (_script("dagster-daemon"), "run", *at), stops=0),  # it would start more runs
-        Program(
-            "web interface",
-            (_script("dagster-webserver"), "--host", host, "--port", str(port), "--suppress-warnings", *at),
-            lambda: _answers(f"{ui_url}/server_info"),
-        ),
+        _interface("web interface", at, ui_url),
+        *([_interface("viewer", (*at, "--viewer"), viewer_url)] if viewer_url else []),
         *([Program("stream", (sys.executable, "-m", "hl_pipeline.cli.main", "stream"))] if streams else []),
     )
     try:
@@ -78,7 +80,17 @@ def open_station(
     except BaseException:
         supervisor.shut_down()
         raise
-    return Station(supervisor, ui_url)
+    return Station(supervisor, ui_url, viewer_url)
+
+
+def _interface(name: str, arguments: Sequence[str], url: str) -> Program:
+    """Dagster's web server inside our guard."""
+    command = (sys.executable, "-m", "hl_pipeline.serve.web", *arguments)
+    return Program(name, command, lambda: _answers(f"{url}/livez"))
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _code_server(port: int) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 
 import click
@@ -9,7 +10,7 @@ import click
 from hl_pipeline.cli.ground import Ground, as_environment, prepared
 from hl_pipeline.cli.prepare import prepare_elsewhere
 from hl_pipeline.cli.screen import console
-from hl_pipeline.cli.station import open_station, require_ui_port
+from hl_pipeline.cli.station import Station, open_station, require_ui_port
 from hl_pipeline.cli.supervisor import Program, Stop
 from hl_pipeline.model.failure import ExchangeUnavailable, TryAgain
 from hl_pipeline.model.universe import Universe
@@ -33,16 +34,25 @@ _NEXT_STEPS = {
 
 @click.command()
 @click.option("--port", type=click.IntRange(1, 65535), help="Port of the web interface; HL_UI_PORT or 3000 by default.")
-def up(port: int | None) -> None:
+@click.option(
+    "--viewer-port",
+    type=click.IntRange(1, 65535),
+    help="Port of a second, read-only web interface; HL_VIEWER_PORT or none by default.",
+)
+def up(port: int | None, viewer_port: int | None) -> None:
     """Run everything: Postgres, schedules and the Dagster UI, until Ctrl-C.
 
     Collects from the exchange that HL_VENUE names, the live one by default.
     When it cannot be reached nothing is started: exit 1. A second Ctrl-C
     stops at once.
     """
-    settings = Settings.load()
-    if port is not None:
-        settings = settings.model_copy(update={"ui_port": port})
+    settings = Settings.load(
+        {
+            **os.environ,
+            **({"HL_UI_PORT": str(port)} if port is not None else {}),
+            **({"HL_VIEWER_PORT": str(viewer_port)} if viewer_port is not None else {}),
+        }
+    )
     say = console().print
     require_ui_port(settings)
     with Stop().listening() as stop:
@@ -80,7 +90,7 @@ def keep_running(ground: Ground, stop: Stop, say: Say, company: Sequence[Program
     station = open_station(settings, environ, stop, say, company, streams=settings.stream)
     try:
         if not stop.wanted:
-            say(_block(settings, ground, station.ui_url))
+            say(_block(ground, station))
         station.supervisor.run(lambda: _tend(ground, say))
     finally:
         say("\nStopping ...")
@@ -95,11 +105,13 @@ def _tend(ground: Ground, say: Say) -> None:
         say(f"Postgres is not back yet: {error}")
 
 
-def _block(settings: Settings, ground: Ground, ui_url: str) -> str:
+def _block(ground: Ground, station: Station) -> str:
+    settings = ground.settings
     return "\n".join(
         (
             "",
-            f"  Dagster UI   {ui_url}",
+            f"  Dagster UI   {station.ui_url}{' (asks for HL_UI_PASSWORD)' if settings.ui_password else ''}",
+            *([f"  To look at   {station.viewer_url}, read-only"] if station.viewer_url else []),
             f"  Exchange     {settings.venue} ({settings.endpoint})",
             f"  Markets      {_UNIVERSES[settings.universe]}{', '.join(settings.markets)}",
             f"  Database     {ground.database.address}, in {settings.venue_home}"
