@@ -13,10 +13,10 @@ from hl_pipeline.collect.fill import FillPolicy, FillReport, fill
 from hl_pipeline.collect.markets import refresh_markets
 from hl_pipeline.model.answer import CandleAnswer, CandleRequest
 from hl_pipeline.model.clock import ManualClock
-from hl_pipeline.model.failure import ExchangeUnavailable, Superseded
+from hl_pipeline.model.failure import DatabaseUnavailable, ExchangeUnavailable, Superseded
 from hl_pipeline.model.interval import Interval
 from hl_pipeline.model.span import Span
-from hl_pipeline.storage import leases, series
+from hl_pipeline.storage import fetches, leases, series
 from hl_pipeline.storage.engine import Database
 from hl_pipeline.storage.leases import Lease
 from hl_pipeline_tests.fakes import FakeExchange, market
@@ -160,3 +160,86 @@ def test_the_months_of_a_claim_are_those_its_span_touches(database: Database, cl
         leases.claim(connection, Lease("a", "live"), [(known.series_id, Span(NOON, NOON + MINUTE))])
         months = connection.execute("select to_char(month, 'YYYY-MM'), lane from hl.lease order by 2, 1").fetchall()
     assert months == [("2026-01", "backfill"), ("2026-02", "backfill"), ("2026-01", "live")]
+
+
+def in_force(database: Database) -> list[str]:
+    with database.connection() as connection:
+        return [found.holder.split(",")[0] for found in leases.in_force(connection)]
+
+
+def test_a_lease_is_in_force_while_its_holder_works_and_given_back_at_the_end(
+    database: Database, clock: ManualClock
+) -> None:
+    with zombie(database, clock, Held(clock)):
+        assert in_force(database) == ["run dead"]
+        assert fill(FakeExchange(clock), database, clock, run_id="next").landed == 1
+        assert in_force(database) == [], "who took over has given it back; the older one holds nothing"
+    assert in_force(database) == []
+
+
+def test_a_lease_is_given_back_by_a_fill_that_fails_too(database: Database, clock: ManualClock) -> None:
+    exchange = FakeExchange(clock)
+    exchange.error = lambda _: DatabaseUnavailable("gone")
+    with pytest.raises(DatabaseUnavailable):
+        fill(exchange, database, clock, run_id="dead")
+    assert in_force(database) == []
+
+
+def test_a_lease_of_a_killed_holder_runs_out_unless_it_says_again_that_it_works(
+    database: Database, clock: ManualClock
+) -> None:
+    lease = Lease("run killed", "live")
+    with database.connection() as connection:
+        (known,) = series.load(connection)
+        work = [(known.series_id, Span(NOON, NOON + MINUTE))]
+        leases.claim(connection, lease, work)
+        (found,) = leases.in_force(connection)
+        assert (found.months, found.lane) == (1, "live")
+        assert (found.held_until - found.claimed_at).total_seconds() <= leases.LENGTH_SECONDS + 1
+        connection.execute("update hl.lease set held_until = clock_timestamp() - interval '1 second'")
+        assert leases.in_force(connection) == []
+        leases.renew(connection, Lease("run other", "live"), work)
+        assert leases.in_force(connection) == [], "nobody renews what is not his"
+        leases.renew(connection, lease, work)
+        assert leases.in_force(connection)[0].holder == "run killed"
+
+
+def test_a_fill_that_lasts_says_again_that_it_works(
+    database: Database, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    track(database, clock, ["BTC", "ETH"])
+    monkeypatch.setattr(leases, "LENGTH_SECONDS", 0.0)  # a third of it has always passed
+    renewed: list[int] = []
+
+    class Forgetting(FakeExchange):
+        def candles(self, request: CandleRequest, *, lane: str = "live") -> CandleAnswer:
+            with database.connection() as connection:
+                ((count,),) = connection.execute("select count(*) from hl.lease where held_until > '-infinity'")
+                connection.execute("update hl.lease set held_until = '-infinity'")
+            renewed.append(count)
+            return super().candles(request, lane=lane)
+
+    fill(Forgetting(clock, markets=[market("BTC"), market("ETH")]), database, clock, FillPolicy(concurrency=1))
+    assert renewed == [4, 4], "two series, two months each"
+
+
+def test_a_request_whose_process_was_killed_is_closed_by_the_next_run_ten_minutes_later(
+    database: Database, clock: ManualClock
+) -> None:
+    with database.connection() as connection:
+        for _ in range(2):
+            fetches.asked(connection, "candleSnapshot", NOON)
+        connection.execute("update hl.fetch set recorded_at = recorded_at - interval '11 minutes' where fetch_id = 1")
+    fill(FakeExchange(clock), database, clock)
+    with database.connection() as connection:
+        rows = connection.execute("select status, error from hl.fetch where fetch_id <= 2 order by fetch_id").fetchall()
+    assert rows == [("failed", "the process ended before this was answered"), ("asked", None)]
+
+
+def test_one_that_is_answered_after_all_is_landed(database: Database, clock: ManualClock) -> None:
+    with zombie(database, clock, Held(clock)), database.connection() as connection:
+        connection.execute("update hl.fetch set recorded_at = recorded_at - interval '11 minutes'")
+        assert fetches.close_abandoned(connection) >= 1
+    with database.connection() as connection:
+        rows = connection.execute("select status, error from hl.fetch where run_id = 'dead'").fetchall()
+    assert rows == [("landed", None)]
