@@ -1,7 +1,8 @@
 -- What is stored of each tracked series in its window of closed, due slots?
 -- The window is 24 h for 1m to 15m, else 60 slots but at most 30 days; it begins no earlier than the series and
 -- ends where the series ended. A slot is due when it closed at least the settle time ago. Missing is what is
--- neither stored nor verified empty: a candle last read while it was open is not what its slot closed with. A run of missing slots that reaches the end is the head. Revised are candles that
+-- neither stored nor verified empty: a candle last read while it was open is not what its slot closed with, and a larger
+-- candle that was made while one of its minutes had not come is only a preview. A run of missing slots that reaches the end is the head. Revised are candles that
 -- were called final and then changed.
 with series_window as (
     select
@@ -36,20 +37,36 @@ stored as (
     from series_window
     cross join lateral (
         select
-            count(*) filter (where candle.finality <> 'o') as present,
-            count(*) filter (where candle.finality = 'o') as open,
+            count(*) filter (where candle.counts) as present,
+            count(*) filter (where not candle.counts) as open,
             count(*) filter (where candle.finality = 'f' and candle.source = 'r') as final,
             count(*) filter (where candle.source = 'a') as archive,
-            count(*) filter (where candle.finality <> 'o' and candle.source = 'd') as derived,
+            count(*) filter (where candle.counts and candle.source = 'd') as derived,
             count(*) filter (where candle.finality = 'p' and candle.source in ('r', 's')) as stream,
             count(*) filter (where candle.trades > 0 and candle.volume = 0) as bad,
             range_agg(tstzrange(candle.open_time, candle.open_time + series_window.step))
-            filter (where candle.finality <> 'o') as slots
-        from hl.candle
-        where
-            candle.series_id = series_window.series_id
-            and candle.open_time >= series_window.starts
-            and candle.open_time < series_window.ends
+            filter (where candle.counts) as slots
+        from (
+            select
+                candle.*,
+                candle.finality <> 'o'
+                and not (
+                    candle.finality = 'p' and candle.source = 'd'
+                    and exists (
+                        select from hl.series as base
+                        join hl.gap using (series_id)
+                        where base.market_id = series_window.market_id
+                            and base.interval = '1m'
+                            and gap.reason <> 'provisional'
+                            and gap.slots && tstzrange(candle.open_time, candle.open_time + series_window.step)
+                    )
+                ) as counts
+            from hl.candle
+            where
+                candle.series_id = series_window.series_id
+                and candle.open_time >= series_window.starts
+                and candle.open_time < series_window.ends
+        ) as candle
     ) as held
 ),
 
