@@ -26,6 +26,7 @@ _HERE = "hl_pipeline.cli"
         "backfill": Lazy(f"{_HERE}.backfill", "backfill", "Complete past months; says first what it costs."),
         "verify": Lazy(f"{_HERE}.verify", "verify", "Prove the coverage ledger against the stored candles."),
         "health": Lazy(f"{_HERE}.health", "health", "Is the pipeline well? Exit 0, 1 or 2."),
+        "alerts": Lazy(f"{_HERE}.alerts", "alerts", "What is wrong and who was told; ack, silence, bounds, test."),
         "migrate": Lazy(f"{_HERE}.database", "migrate", "Bring the database to this version's schema."),
         "db": Lazy(f"{_HERE}.database", "db", "Start and stop the embedded Postgres, or print its URL."),
         "config": Lazy(f"{_HERE}.settings_", "config", "Look at the settings, and judge them."),

@@ -28,6 +28,7 @@ from hl_pipeline.defs.checks.vitals import vital_signs
 from hl_pipeline.defs.dead_letters import retry_dead_letters
 from hl_pipeline.defs.resources import pipeline_from_environment, settings_from_environment
 from hl_pipeline.defs.seal import seal_months
+from hl_pipeline.defs.sensors.alerts import deliver_alerts
 from hl_pipeline.defs.sensors.failures import alert_on_failed_runs, follow_successful_runs
 from hl_pipeline.defs.sensors.freshness import restart_stalled_collection
 from hl_pipeline.defs.sensors.gaps import drain_open_gaps
@@ -75,7 +76,7 @@ SCHEDULES = [
     schedules.contracts_hourly,
     schedules.seal_nightly,
 ]
-SENSORS = [restart_stalled_collection, drain_open_gaps, alert_on_failed_runs, follow_successful_runs]
+SENSORS = [restart_stalled_collection, drain_open_gaps, alert_on_failed_runs, follow_successful_runs, deliver_alerts]
 
 
 def build(*, pipeline: Pipeline | None = None, settings: Settings | None = None) -> dg.Definitions:

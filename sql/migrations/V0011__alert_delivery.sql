@@ -60,6 +60,8 @@ values
     ('market_listed', null, null, '{}', '{}', '{}', 'a market is new, and is collected'),
     ('market_delisted', null, null, '{}', '{}', '{}', 'a collected market is delisted');
 update hl.alert_rule set wait = interval '0' where name in ('slots_lost', 'market_listed', 'market_delisted');
+-- a start after a long stop is no trouble yet
+update hl.alert_rule set wait = interval '5 minutes' where name = 'throughput';
 update hl.alert_rule set wait = interval '2 minutes' where name in ('stale', 'coverage', 'stream_down', 'confidence');
 update hl.alert_rule set repeat_every = interval '1 hour' where severity = 'critical' or name = 'gap_deadline';
 update hl.alert_rule set repeat_every = interval '24 hours' where name in ('price_move', 'funding_extreme', 'slots_lost');
