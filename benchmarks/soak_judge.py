@@ -161,7 +161,7 @@ def _judge_candles(found: Judgement, database: Database, truth: Truth, interval:
             close_ms = row.candle.open_ms + interval.milliseconds
             if row.asked_ms is not None and close_ms > plan.begin_ms + MINUTE_MS:
                 latest_ms = max(latest_ms, row.asked_ms - close_ms)
-                if plan.is_calm(close_ms - MINUTE_MS, close_ms):
+                if _is_undisturbed(plan, coin, row.candle):
                     latest_calm_ms = max(latest_calm_ms, row.asked_ms - close_ms)
         unsettled = true.keys() - held - empty.get(coin, set()) - lost.get(coin, set())
         counts["missing"] += len(unsettled) + sum(true[at].trades > 0 for at in empty.get(coin, set()) & true.keys())
@@ -172,16 +172,22 @@ def _judge_candles(found: Judgement, database: Database, truth: Truth, interval:
     return latest_calm_ms
 
 
+def _is_undisturbed(plan: Plan, coin: str, candle: Candle) -> bool:
+    """Whether nothing kept a 1m candle from being final in time; one without a trade may be published late."""
+    is_late = any(fault.coin == coin and candle.open_ms in fault.opens_ms for fault in plan.rows)
+    return candle.trades > 0 and not is_late and plan.is_calm(candle.open_ms, candle.open_ms + MINUTE_MS)
+
+
 def _judge_finality(found: Judgement, latest_ms: int, *, is_timed: bool) -> None:
     proof = ProofPolicy()
     bound_ms = proof.confirm_ms + proof.settle_ms + _TICK_MS
     found.lines.append(
-        f"1m of undisturbed minutes: final at most {latest_ms / MINUTE_MS:.2f} min after the close"
+        f"1m with trades, of undisturbed minutes: final at most {latest_ms / MINUTE_MS:.2f} min after the close"
         f" (promised: {bound_ms / MINUTE_MS:.2f}), market time"
     )
     found.hold(
         latest_ms <= bound_ms or not is_timed,
-        f"an undisturbed 1m candle was final only {latest_ms / MINUTE_MS:.2f} min after its close",
+        f"an undisturbed 1m candle with trades was final only {latest_ms / MINUTE_MS:.2f} min after its close",
     )
 
 
