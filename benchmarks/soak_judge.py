@@ -19,6 +19,7 @@ from hl_pipeline.model.failure import DatabaseUnavailable
 from hl_pipeline.model.interval import MINUTE_MS, Interval, to_datetime
 from hl_pipeline.model.ledger import ProofPolicy
 from hl_pipeline.model.tariff import EXCHANGE_WEIGHT_PER_MINUTE
+from hl_pipeline.runtime import BUDGET_SHARE
 from hl_pipeline.sandbox.gate import SocketLimits
 from hl_pipeline.sandbox.request_log import LoggedRequest
 from hl_pipeline.sandbox.server import RunningSandbox
@@ -133,7 +134,7 @@ def judge(
         if interval is Interval.M1:
             _judge_finality(found, latest_ms, is_timed=is_timed)
     _judge_sockets(found, sandboxes)
-    _judge_weight(found, sandboxes)
+    _judge_weight(found, sandboxes, is_timed=is_timed)
     _judge_freshness(found, plan, freshness, is_timed=is_timed)
     return found
 
@@ -224,15 +225,17 @@ def _judge_sockets(found: Judgement, sandboxes: Sequence[RunningSandbox]) -> Non
     found.hold(said < allowed, f"{said} messages in 60 s reach the exchange's limit")
 
 
-def _judge_weight(found: Judgement, sandboxes: Sequence[RunningSandbox]) -> None:
+def _judge_weight(found: Judgement, sandboxes: Sequence[RunningSandbox], *, is_timed: bool) -> None:
+    # compressed, a request's way takes seconds of market time: then only the exchange's limit is held
+    allowed = int(EXCHANGE_WEIGHT_PER_MINUTE * BUDGET_SHARE) if is_timed else EXCHANGE_WEIGHT_PER_MINUTE
     entries = sorted((entry for sandbox in sandboxes for entry in sandbox.log.entries()), key=lambda one: one.at_ms)
     most, refused = _most_weight(entries), sum(entry.status == 429 and not entry.fault for entry in entries)
     found.lines.append(
         f"REST: {len(entries):,} requests, weight {sum(entry.weight for entry in entries):,}, at most {most:,} in any"
-        f" 60 s (the exchange allows {EXCHANGE_WEIGHT_PER_MINUTE:,}); {sum(bool(entry.fault) for entry in entries):,}"
+        f" 60 s (held to {allowed:,}); {sum(bool(entry.fault) for entry in entries):,}"
         f" met a fault, {refused} exceeded the limit"
     )
-    found.hold(most <= EXCHANGE_WEIGHT_PER_MINUTE, f"weight {most} in 60 s")
+    found.hold(most <= allowed, f"weight {most} in 60 s, {allowed} is allowed")
     found.hold(refused == 0, f"{refused} requests exceeded the exchange's limit")
 
 
