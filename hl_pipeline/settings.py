@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import (
     BaseModel,
@@ -163,6 +163,15 @@ class Settings(BaseModel):
     def dagster_home(self) -> Path:
         """Dagster's folder."""
         return self.venue_home / "dagster"
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Every secret, whole and, of a database's URL, its password: what no text that leaves may hold."""
+        whole = [self.database_url, self.dagster_database_url, self.ui_password, self.viewer_password, *self.alert_urls]
+        texts = [secret.get_secret_value() for secret in whole if secret is not None]
+        passwords = [urlsplit(text).password for text in texts if text.startswith("postgresql://")]
+        decoded = [unquote(password) for password in passwords if password]
+        return tuple(sorted({*texts, *filter(None, passwords), *decoded}, key=len, reverse=True))
 
     def stream_url(self, endpoint: str | None = None) -> str:
         """Where the WebSocket of one of ``endpoints`` is, of the first by default: ``wss://host/ws``.

@@ -20,6 +20,7 @@ from hl_pipeline.storage.alerts import raise_alert, resolve
 from hl_pipeline.storage.engine import Database
 from hl_pipeline_tests.notify.receiver import Receiver, receiving
 
+CANARY = "canary7secret7token"
 NOW = 1_768_046_420_000
 SECOND, MINUTE, HOUR = 1_000, 60_000, 3_600_000
 
@@ -282,17 +283,21 @@ def posted(sink: Receiver) -> list[str]:
 def test_a_webhook_that_comes_back_gets_what_it_missed(database: Database, clock: ManualClock) -> None:
     with receiving() as sink:
         sink.status = 503
-        channels = open_channels([f"json://{sink.address}/hook/canary7secret7token"])
+        channels = open_channels([f"json://{sink.address}/hook/{CANARY}"])
         found(database, clock, late(range(500)))
         clock.advance(3 * MINUTE)
         assert tell(database, channels, clock).failed == 1
+        with database.connection() as connection:
+            waiting = connection.execute("table hl.alert_delivery").fetchall()
+        assert "503" in repr(waiting)
+        assert CANARY not in repr(waiting)
         sink.status = 200
         clock.advance(MINUTE)
         assert tell(database, channels, clock).sent == 1
         assert posted(sink) == ["[WARNING] hl_pipeline: stale, 500 alerts"]
     with database.connection() as connection:
         kept = connection.execute("table hl.alert_delivery").fetchall()
-    assert "canary7secret7token" not in repr(kept)
+    assert CANARY not in repr(kept)
 
 
 SENDER = """

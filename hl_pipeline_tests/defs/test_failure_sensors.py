@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import dagster as dg
 import pytest
+from pydantic import SecretStr
 
 from hl_pipeline.defs.launch import run_job
 from hl_pipeline.defs.sensors.failures import alert_on_failed_runs, follow_successful_runs
@@ -98,3 +101,23 @@ def test_a_failed_run_is_one_alert_until_its_job_succeeds(
     assert (alert.rule, alert.times_seen) == ("run_failed", 2)
     assert "collect failed: live_candles: all 6 requests failed" in alert.summary
     assert len([line for line in caplog.messages if line.startswith("alert ")]) == 1
+
+
+def test_a_secret_in_an_exception_does_not_reach_the_alert(
+    pipeline: Pipeline, instance: dg.DagsterInstance, exchange: FakeExchange, caplog: pytest.LogCaptureFixture
+) -> None:
+    secret = {
+        "database_url": SecretStr("postgresql://hl:canary%40one1@127.0.0.1/hl"),
+        "ui_password": SecretStr("canary-two-canary-two"),
+        "alert_urls": (SecretStr("json://example.com/canary3three3"),),
+    }
+    keeping = replace(pipeline, settings=pipeline.settings.model_copy(update=secret))
+    said = "canary%40one1 canary@one1 canary-two-canary-two http://example.com/canary3three3"
+    exchange.error = lambda _: ExchangeUnavailable(said)
+    failed(instance, keeping)
+    (alert,) = open_alerts(pipeline)
+    assert "all 6 requests failed" in alert.summary
+    assert "*** *** *** http://example.com/***" in alert.summary
+    alerts_said = [line for line in caplog.messages if line.startswith("alert ")]
+    assert alerts_said
+    assert "canary" not in alert.summary + "".join(alerts_said)

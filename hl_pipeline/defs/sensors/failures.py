@@ -13,7 +13,9 @@ from dagster import AssetCheckEvaluation, DagsterEventType
 from hl_pipeline.defs.describe import NEXT_STEP
 from hl_pipeline.model.alert import Alert, Severity
 from hl_pipeline.notify.alerts import failed_check, failed_run
+from hl_pipeline.notify.channels import redacted
 from hl_pipeline.runtime import Pipeline
+from hl_pipeline.settings import Settings
 from hl_pipeline.storage import alerts
 
 LOOK_SECONDS = 30
@@ -32,7 +34,7 @@ LOG = logging.getLogger("hl_pipeline.alerts")
 def alert_on_failed_runs(context: dg.RunFailureSensorContext, pipeline: dg.ResourceParam[Pipeline]) -> None:
     """Raise the job's alert."""
     run = context.dagster_run
-    _raise(pipeline, failed_run(run.job_name, run.run_id, first_error(context)))
+    _raise(pipeline, failed_run(run.job_name, run.run_id, without_secrets(pipeline.settings, first_error(context))))
     _follow_checks(context, pipeline)
 
 
@@ -50,6 +52,15 @@ def follow_successful_runs(context: dg.RunStatusSensorContext, pipeline: dg.Reso
     run = context.dagster_run
     _resolve(pipeline, failed_run(run.job_name, run.run_id, ""))
     _follow_checks(context, pipeline)
+
+
+def without_secrets(settings: Settings, text: str) -> str:
+    """What an exception said, without any secret of ours: it goes into a table, a log and to people."""
+    for address in settings.alert_urls:
+        text = redacted(text, address.get_secret_value())
+    for secret in settings.secrets:
+        text = text.replace(secret, "***")
+    return text
 
 
 def first_error(context: dg.RunFailureSensorContext) -> str:
