@@ -60,6 +60,7 @@ COMMANDS = {
 TREE_KILLS = 5
 
 
+#: How a round may fail to come to its end.
 _NOT_ITS_END = (AssertionError, RuntimeError, OSError, PipelineError, psycopg.Error, subprocess.SubprocessError)
 
 

@@ -29,9 +29,12 @@ class Ground:
     migration: MigrationReport
 
     def tend(self) -> bool:
-        """Start the embedded server again if it has died; true if it had."""
+        """Start the embedded server again if it has died, or was told to end; true if so.
+
+        Postgres takes SIGTERM as a wish to end once its clients have left. Ours never do, and it lets no new ones in.
+        """
         home = PostgresHome(self.settings.venue_home)
-        if self.server is None or postmaster.running(home) is not None:
+        if self.server is None or (postmaster.running(home) is not None and not postmaster.is_stopping(home)):
             return False
         self.server.start()
         return True

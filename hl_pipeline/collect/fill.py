@@ -257,9 +257,12 @@ class _Filler:
     def _raise_first(self, done: Collection[Future[None]], futures: Sequence[Future[None]]) -> None:
         for future in done:
             error = future.exception()
-            if error is not None:
-                self._cancel(futures)
-                raise error
+            if error is None:
+                continue
+            self._cancel(futures)
+            if self.policy.halt.wanted:  # what fails in the haste is no news: its slots are as due as before
+                raise Halted(f"the process was told to stop; meanwhile: {error}") from error
+            raise error
 
     def _cancel(self, futures: Sequence[Future[None]]) -> None:
         self._stop.set()

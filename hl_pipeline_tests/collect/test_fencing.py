@@ -227,12 +227,15 @@ def test_a_request_whose_process_was_killed_is_closed_by_the_next_run_ten_minute
     database: Database, clock: ManualClock
 ) -> None:
     with database.connection() as connection:
-        for _ in range(2):
-            fetches.asked(connection, "candleSnapshot", NOON)
-        connection.execute("update hl.fetch set recorded_at = recorded_at - interval '11 minutes' where fetch_id = 1")
+        old, young = (fetches.asked(connection, "candleSnapshot", NOON) for _ in range(2))
+        connection.execute(
+            "update hl.fetch set recorded_at = recorded_at - interval '11 minutes' where fetch_id = %s", [old]
+        )
     fill(FakeExchange(clock), database, clock)
     with database.connection() as connection:
-        rows = connection.execute("select status, error from hl.fetch where fetch_id <= 2 order by fetch_id").fetchall()
+        rows = connection.execute(
+            "select status, error from hl.fetch where fetch_id in (%s, %s) order by fetch_id", [old, young]
+        ).fetchall()
     assert rows == [("failed", "the process ended before this was answered"), ("asked", None)]
 
 
