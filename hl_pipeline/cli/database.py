@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from hl_pipeline.cli.screen import print_json
-from hl_pipeline.model.failure import InvalidSetting
+from hl_pipeline.model.failure import DatabaseUnavailable, InvalidSetting
 from hl_pipeline.runtime import open_database
 from hl_pipeline.settings import Settings
 
@@ -53,11 +53,21 @@ def stop() -> None:
 
 @db.command()
 @click.option("--dagster", is_flag=True, help="Dagster's own database instead of the pipeline's.")
-def url(dagster: bool) -> None:
+@click.option("--reader", "login", flag_value="reader", help="As one who sees market data and can change nothing.")
+@click.option("--operator", "login", flag_value="operator", help="Who also sees and handles failures and alerts.")
+@click.option("--writer", "login", flag_value="writer", help="Who writes rows, but makes and drops nothing.")
+@click.option("--migrate", "login", flag_value="migrate", help="Who may change the schema.")
+def url(dagster: bool, login: str | None) -> None:
     """Print the URL of the running database; it holds the password.
 
-    For example: psql "$(hl db url)".
+    For example: psql "$(hl db url --reader)". Without an option it is the
+    administrator's.
     """
+    if login is not None:
+        if dagster:
+            raise click.UsageError("the pipeline's roles have no business in Dagster's database")
+        click.echo(_login_url(login))
+        return
     with open_database(Settings.load()) as database:
         click.echo(database.dagster_url.replace("+psycopg2", "") if dagster else database.libpq_url)
 
@@ -80,6 +90,22 @@ def migrate(as_json: bool) -> None:
             click.echo(f"{database.address} is up to date.")
         for name in report.applied:
             click.echo(f"applied {name}")
+
+
+def _login_url(login: str) -> str:
+    from hl_pipeline.storage.embedded import attach
+    from hl_pipeline.storage.roles import Login, login_url
+
+    settings = Settings.load()
+    if settings.database_url is not None:
+        raise InvalidSetting(
+            "HL_DATABASE_URL names a server of your own, where an administrator makes the logins: "
+            f"create role ann login in role hl_{login}; password it with \\password ann"
+        )
+    server = attach(settings.venue_home)
+    if server is None:
+        raise DatabaseUnavailable(f"no Postgres is running in {settings.venue_home}: start one with `hl db start`")
+    return login_url(server, settings.venue_home, Login(login))
 
 
 def _embedded() -> Settings:

@@ -2,6 +2,7 @@
 create or replace function hl.ensure_partitions(parent text, starts timestamptz, ends timestamptz)
 returns integer
 language plpgsql
+security definer  -- who writes rows may make no tables
 set search_path = pg_catalog, hl, pg_temp
 set timezone = 'UTC'
 as $$

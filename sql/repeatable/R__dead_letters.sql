@@ -267,6 +267,7 @@ create or replace function hl.retry_dead_letters(
 )
 returns integer
 language plpgsql
+security definer  -- an operator may do this, and write no gap otherwise
 set search_path = pg_catalog, hl, pg_temp
 as $$
 declare

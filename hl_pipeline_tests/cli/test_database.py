@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from hl_pipeline.storage.embedded import EmbeddedPostgres
+from hl_pipeline_tests.cli.conftest import Run
+
+
+def test_a_readers_url_lets_a_reader_in(run: Run, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HL_DATABASE_URL", raising=False)
+    monkeypatch.setenv("HL_HOME", str(home))
+    monkeypatch.setenv("HL_VENUE", "sandbox")
+    assert "start one with `hl db start`" in run("db", "url", "--reader").stderr
+    with EmbeddedPostgres(home / "sandbox"):
+        early = run("db", "url", "--reader")
+        assert early.exit_code == 2
+        assert "run `hl migrate`" in early.stderr
+        assert run("migrate").exit_code == 0
+        with psycopg.connect(run("db", "url", "--reader").stdout.strip()) as reader:
+            assert reader.execute("select current_user, count(*) from hl.candles").fetchone() == ("hl_reader", 0)
+        assert run("db", "url", "--reader", "--dagster").exit_code == 2
+
+
+def test_on_a_server_of_your_own_the_administrator_makes_logins(run: Run, environ: dict[str, str]) -> None:
+    refused = run("db", "url", "--operator")
+    assert refused.exit_code == 2
+    assert "in role hl_operator" in refused.stderr
