@@ -223,7 +223,9 @@ class Drill:
         made.hold(_gone(home), f"processes are left: {processes_of(home)}")
         try:
             until(
-                lambda: not any(left(url)[what] for what in ("sessions", "advisory_locks", "claims")), 12, "a clean end"
+                lambda: not any(left(url)[what] for what in ("sessions", "advisory_locks", "claims", "places")),
+                12,
+                "a clean end",
             )
         except TimeoutError:
             made.wrongs.append(f"left: {left(url)}")

@@ -31,7 +31,7 @@ SLOW = Fault(FaultKind.LATENCY, amount=12_000)
 LEFT = """
 select
     (select count(*) from hl.rate_limit_spend where not settled),
-    (select count(*) from hl.rate_limit_claim where asked_at > clock_timestamp() - interval '6 seconds'),
+    (select count(*) from hl.rate_limit_claim where waiting_since < 'infinity'),
     (select count(*) from hl.fetch where status = 'asked'),
     (
         select count(*) from pg_stat_activity
