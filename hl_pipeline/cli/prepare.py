@@ -25,6 +25,7 @@ def prepare(settings: Settings) -> dict[str, str]:
     with open_database(settings) as database:
         needed = launch.environment(settings, database)
     os.environ.update(needed)
+    launch.end_lost_runs()
     launch.set_automation(True)
     return needed
 

@@ -27,6 +27,9 @@ from hl_pipeline.storage.engine import Database
 
 #: What ``workspace.yaml`` calls us; a gRPC workspace must use the same ``location_name``.
 LOCATION = "hl_pipeline"
+#: What the default launcher notes of the code server, as JSON.
+_STARTED_BY = ".dagster/grpc_info"
+_UNDER_WAY = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 _PACKAGE = Path(__file__).resolve().parent.parent
 
 
@@ -103,6 +106,23 @@ def set_automation(
     """
     with _instance(instance) as used:
         return set_instigators(used, build(), LOCATION, running=running, names=names)
+
+
+def end_lost_runs(*, instance: DagsterInstance | None = None) -> list[str]:
+    """Mark the runs as failed whose process ended with the code server that had started it; returns their ids.
+
+    Call it while no code server of this machine runs. Dagster itself never notices, and such a run would hold its
+    lane's one place for an hour. Runs that another launcher started, perhaps elsewhere, are left alone.
+    """
+    with _instance(instance) as used:
+        lost = [
+            run
+            for run in used.get_runs(dg.RunsFilter(statuses=_UNDER_WAY))
+            if '"127.0.0.1"' in run.tags.get(_STARTED_BY, "")
+        ]
+        for run in lost:
+            used.report_run_failed(run, "The process of this run ended with the code server that had started it.")
+        return [run.run_id for run in lost]
 
 
 def instance_file() -> Path:

@@ -11,7 +11,7 @@ import dagster as dg
 import pytest
 from dagster._core.scheduler.instigation import InstigatorStatus
 
-from hl_pipeline.defs.launch import prepare_instance, run_job, set_automation
+from hl_pipeline.defs.launch import end_lost_runs, prepare_instance, run_job, set_automation
 from hl_pipeline.model.failure import InvalidSetting
 from hl_pipeline.runtime import Pipeline
 from hl_pipeline.storage.engine import Database
@@ -118,3 +118,25 @@ def test_a_prepared_instance_records_events_on_postgres_and_the_daemon_sees_the_
     assert seen["collect_each_minute"] == "RUNNING"
     assert seen["restart_stalled_collection"] == "RUNNING"
     assert seen["refresh_markets_hourly"] == "STOPPED"
+
+
+@pytest.mark.parametrize(
+    ("status", "host", "is_lost"),
+    [
+        (dg.DagsterRunStatus.STARTED, "127.0.0.1", True),
+        (dg.DagsterRunStatus.CANCELING, "127.0.0.1", True),
+        (dg.DagsterRunStatus.NOT_STARTED, "127.0.0.1", False),
+        (dg.DagsterRunStatus.SUCCESS, "127.0.0.1", False),
+        (dg.DagsterRunStatus.STARTED, "elsewhere", False),
+    ],
+)
+def test_a_run_whose_process_ended_with_its_code_server_is_marked_as_failed(
+    stored_instance: dg.DagsterInstance, status: dg.DagsterRunStatus, host: str, is_lost: bool
+) -> None:
+    tags = {".dagster/grpc_info": f'{{"host": "{host}", "port": 1}}'}
+    run = stored_instance.create_run_for_job(dg.GraphDefinition("nothing").to_job(), status=status, tags=tags)
+    assert end_lost_runs(instance=stored_instance) == ([run.run_id] if is_lost else [])
+    found = stored_instance.get_run_by_id(run.run_id)
+    assert found is not None
+    assert found.status is (dg.DagsterRunStatus.FAILURE if is_lost else status)
+    assert end_lost_runs(instance=stored_instance) == []
