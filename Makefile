@@ -12,7 +12,7 @@ NO_PACKAGES := { echo "The packages could not be installed; pip says why above. 
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra build
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint bench bench-scale soak validate-confidence lock clean
+.PHONY: help demo up test lint bench bench-scale soak kills validate-confidence lock clean
 
 help:
 	@echo "make demo    see it work: a local exchange misbehaves, the pipeline notices and heals (ONCE=1: no UI at the end; PORT=3000)"
@@ -22,6 +22,7 @@ help:
 	@echo "make bench   measure the core beside a bare loop"
 	@echo "make bench-scale   time the database's part at up to 200 markets and 12 months (hours, 20 GB; ARGS='--markets 6,20 --months 1,2')"
 	@echo "make soak    half an hour of the live stream under seeded trouble, then every candle held against the truth (ARGS='--seed 2')"
+	@echo "make kills   kill our processes at random moments, 50 times, and see that nothing is lost or left (ARGS='--seed 2')"
 	@echo "make validate-confidence  inject twelve kinds of fault and hold the confidence scores against the truth (some minutes)"
 	@echo "make lock    resolve the lock files again (needs uv)"
 	@echo "make clean   remove the virtual environment and caches; .hl, where the data is, stays"
@@ -49,6 +50,9 @@ bench-scale: $(VENV)/.dev
 
 soak: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.soak $(ARGS)
+
+kills: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.kills $(ARGS)
 
 validate-confidence: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.confidence_validation $(ARGS)

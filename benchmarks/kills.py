@@ -56,6 +56,8 @@ COMMANDS = {
     "stream": hl("stream"),
     "run": [sys.executable, "-m", "dagster", "job", "execute", "-m", "hl_pipeline.definitions", "-j", "collect"],
 }
+#: So long may it take until what a kill left undone is done.
+CALM_SECONDS = 60.0
 #: Kills in one life of `hl up`, the last that of the whole.
 TREE_KILLS = 5
 
@@ -167,7 +169,7 @@ class Drill:
         said = self.stage.calm(self.stage.environ(self.stage.home, self.stage.reference), until_ms)
         expected = self.stage.content(self.stage.reference, until_ms)
         made.hold(expected[0][1] > len(COINS) * HISTORY_DAYS * 1440, f"the undisturbed one is not full: {spoken(said)}")
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + CALM_SECONDS
         while True:
             said = self.stage.calm(environ, until_ms)
             found = self.stage.content(url, until_ms)
