@@ -182,6 +182,20 @@ def test_a_symptom_that_outlives_its_cause_is_told(database: Database, clock: Ma
     ]
 
 
+def test_a_share_of_fifteen_minutes_is_not_held_against_an_outage_that_is_over(
+    database: Database, clock: ManualClock, ear: Ear
+) -> None:
+    down = Alert("exchange_down", Severity.CRITICAL, "nobody answers", "wait")
+    share = Alert("error_rate", Severity.WARNING, "6 of 100 requests failed", "wait")
+    found(database, clock, [down, share], "exchange_down", "error_rate")
+    lives(database, clock, ear, 5 * MINUTE)
+    found(database, clock, [share], "exchange_down", "error_rate")
+    lives(database, clock, ear, 15 * MINUTE)
+    found(database, clock, [], "exchange_down", "error_rate")
+    lives(database, clock, ear, HOUR)
+    assert ear.kinds == ["firing", "resolved"]
+
+
 def test_an_acknowledged_incident_is_quiet_until_it_is_over(database: Database, clock: ManualClock, ear: Ear) -> None:
     found(database, clock, late(range(5)))
     lives(database, clock, ear, 5 * MINUTE)

@@ -28,8 +28,8 @@ as $$
     select array_position(array['info', 'warning', 'error', 'critical'], p_severity)
 $$;
 
--- Why an alert is not told at an instant; null when it is. A cause that just ended still mutes for the rule's wait: its
--- symptoms need a moment to end too.
+-- Why an alert is not told at an instant; null when it is. A cause that just ended still mutes: its symptoms need a
+-- moment to end too, a failed run the next one, and what is counted over 15 minutes as long as that.
 create or replace function hl.why_muted(p_rule text, p_labels jsonb, p_at timestamptz)
 returns text
 language sql
@@ -48,7 +48,15 @@ as $$
             select 'because of ' || min(cause.rule)
             from hl.alert_rule as rule
             join hl.alert as cause on cause.rule = any(rule.inhibited_by)
-            where rule.name = p_rule and (cause.resolved_at is null or cause.resolved_at > p_at - rule.wait)
+            where
+                rule.name = p_rule
+                and (
+                    cause.resolved_at is null
+                    or cause.resolved_at > p_at - case
+                        when rule.name in ('error_rate', 'api_latency') then interval '16 minutes'
+                        else greatest(rule.wait, interval '2 minutes')
+                    end
+                )
             having count(*) > 0
         ),
         (
