@@ -4,8 +4,10 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from sqlalchemy.engine import make_url
 
 from hl_pipeline.storage.embedded import EmbeddedPostgres
+from hl_pipeline.storage.engine import Database
 from hl_pipeline_tests.cli.conftest import Run
 
 
@@ -28,3 +30,26 @@ def test_on_a_server_of_your_own_the_administrator_makes_logins(run: Run, enviro
     refused = run("db", "url", "--operator")
     assert refused.exit_code == 2
     assert "in role hl_operator" in refused.stderr
+
+
+def test_the_pipelines_own_work_needs_no_more_than_the_writers_rights(
+    run: Run, environ: dict[str, str], database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with database.connection() as connection:
+        connection.execute("alter role hl_writer login password 'only-to-write'")
+    as_writer = make_url(database.libpq_url).set(username="hl_writer", password="only-to-write")  # noqa: S106
+    monkeypatch.setenv("HL_DATABASE_URL", as_writer.render_as_string(hide_password=False))
+    for command in (
+        ["collect"],
+        ["collect"],
+        ["status"],
+        ["gaps"],
+        ["confidence"],
+        ["verify"],
+        ["health"],
+        ["dlq", "list"],
+    ):
+        result = run(*command)
+        assert (command, result.exit_code) == (command, 0), result.output
+    with database.connection() as connection:
+        assert connection.execute("select count(*) > 900 from hl.candle").fetchone() == (True,)

@@ -40,12 +40,16 @@ def test_up_serves_the_ui_and_sigterm_ends_every_process(
     environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, home: Path, tmp_path: Path
 ) -> None:
     monkeypatch.delenv("HL_DATABASE_URL")
-    port, output = free_port(), tmp_path / "output"
-    process = started(hl_command("up", "--port", str(port)), {"HL_HOME": str(home)}, output)
+    port, viewer_port, output = free_port(), free_port(), tmp_path / "output"
+    arguments = ("--port", str(port), "--viewer-port", str(viewer_port))
+    process = started(hl_command("up", *arguments), {"HL_HOME": str(home)}, output)
     try:
         until(lambda: "Ctrl-C stops everything" in output.read_text() or process.poll() is not None, 90)
         assert f"http://127.0.0.1:{port}" in output.read_text()
+        assert f"http://127.0.0.1:{viewer_port}, read-only" in output.read_text()
         assert answers(f"http://127.0.0.1:{port}/server_info")
+        assert answers(f"http://127.0.0.1:{viewer_port}/server_info")
+        assert not answers(f"http://127.0.0.1:{port}/graphql?query=%7Bversion%7D"), "the guard stands before it"
         assert len(processes_of(home)) >= 5
         other_port = {**os.environ, "HL_UI_PORT": str(free_port())}
         second = subprocess.run(hl_command("up"), capture_output=True, text=True, env=other_port)
