@@ -44,7 +44,10 @@ from hl_pipeline.storage.series import violations
 DAY_MS = 1440 * MINUTE_MS
 NOON = 1_785_067_200_000  # 2026-07-26T12:00:00Z
 NAIVE = 288 * len(Interval) * request_weight("candleSnapshot", 100)
-_LANES = Path(__file__).with_name("sql") / "weight_by_lane.sql"
+_SQL = Path(__file__).with_name("sql")
+_LANES, _FINAL_AFTER = _SQL / "weight_by_lane.sql", _SQL / "final_after.sql"
+#: With the stream up a candle is confirmed within the hour, once it has settled, by the next tick.
+MOST_UNTIL_FINAL_S = 60 * 60 + 10 + 60
 #: The first collection is over when a tick takes no longer than its period; with many markets that takes some ticks.
 MOST_FIRST_TICKS = 40
 #: What a market-day may cost while the stream shows the live edge: a sixtieth of the naive poller.
@@ -67,6 +70,7 @@ class Steady:
     refused: int
     late_ticks: int
     by_lane: dict[str, float]
+    until_final_s: tuple[float, float, int]
 
     @property
     def market_day(self) -> float:
@@ -106,7 +110,13 @@ def simulate(database: Database, markets: int, period_ms: int, hours: float, *, 
             minutes = (follow.clock.now_ms() - begin_ms) / MINUTE_MS
             rows = connection.execute(_LANES.read_text(encoding="utf-8"), {"since": to_datetime(begin_ms)})
             by_lane = {lane: float(weight) / minutes for lane, weight in rows}
-        return Steady(markets, hours, ticks, spent, log.max_weight_in(MINUTE_MS), log.refusals(), late, by_lane)
+            span = {
+                "starts": to_datetime(begin_ms),
+                "ends": to_datetime(end_ms - 1000 * MOST_UNTIL_FINAL_S - MINUTE_MS),
+            }
+            final = connection.execute(_FINAL_AFTER.read_text(encoding="utf-8"), span).fetchone()
+        busiest, refused = log.max_weight_in(MINUTE_MS), log.refusals()
+        return Steady(markets, hours, ticks, spent, busiest, refused, late, by_lane, final or (0.0, 0.0, 0))
 
 
 @dataclass(slots=True)
@@ -220,7 +230,15 @@ def main() -> int:
         f"spends {NAIVE:,}), {found.share:.1%} of the budget; busiest minute {found.busiest_minute:,}, "
         f"{found.refused} answers of 429; weight a minute by lane: {found.lanes} (the live lane's share: {share:.0f})"
     )
-    return int(found.market_day > most or found.refused > 0 or found.by_lane.get("live", 0) > share)
+    is_late = False
+    if options.stream:
+        latest, median, missing = found.until_final_s
+        print(
+            f"traded 1m candles were final {median / 60:.1f} min after their close in the median, {latest / 60:.2f} at "
+            f"most (promised: {MOST_UNTIL_FINAL_S / 60:.2f}), {missing} are not"
+        )
+        is_late = latest > MOST_UNTIL_FINAL_S or missing > 0
+    return int(found.market_day > most or found.refused > 0 or found.by_lane.get("live", 0) > share or is_late)
 
 
 if __name__ == "__main__":
