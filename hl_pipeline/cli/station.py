@@ -49,13 +49,11 @@ def open_station(
     stop: Stop,
     say: Callable[[str], None],
     company: Sequence[Program] = (),
-    *,
-    streams: bool = True,
 ) -> Station:
     """Start the processes and return once the web interface answers, or somebody wants us to stop.
 
-    ``environ`` is added to this process's own environment; ``company`` starts first, the stream last if it ``streams``.
-    The caller shuts the supervisor down.
+    ``environ`` is added to this process's own environment; ``company`` starts first, the stream last where one is
+    wanted. The caller shuts the supervisor down.
 
     Raises:
         NeedsAPerson: a process ended while starting; its last lines are in the message.
@@ -71,7 +69,7 @@ def open_station(
         Program("daemon", (_script("dagster-daemon"), "run", *at), stops=0),  # it would start more runs
         _interface("web interface", at, ui_url),
         *([_interface("viewer", (*at, "--viewer"), viewer_url)] if viewer_url else []),
-        *([Program("stream", (sys.executable, "-m", "hl_pipeline.cli.main", "stream"))] if streams else []),
+        *([Program("stream", (sys.executable, "-m", "hl_pipeline.cli.main", "stream"))] if settings.stream else []),
     )
     try:
         for program in programs:

@@ -87,7 +87,7 @@ def keep_running(ground: Ground, stop: Stop, say: Say, company: Sequence[Program
     settings = ground.settings
     environ = as_environment(settings)
     environ |= prepare_elsewhere(environ)
-    station = open_station(settings, environ, stop, say, company, streams=settings.stream)
+    station = open_station(settings, environ, stop, say, company)
     try:
         if not stop.wanted:
             say(_block(ground, station))

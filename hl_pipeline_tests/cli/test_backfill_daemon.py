@@ -167,6 +167,7 @@ def dagster(postgres_url: str, template_name: str) -> Iterator[Dagster]:
             "HL_MARKETS": ",".join(COINS),
             "HL_UNIVERSE": "list",
             "HL_UI_PORT": str(free_port()),
+            "HL_STREAM": "false",  # its repairs would count among the requests
         }
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         for name in [name for name in os.environ if name.startswith(("HL_", "DAGSTER_")) and "TEST" not in name]:
