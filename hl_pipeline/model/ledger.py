@@ -187,11 +187,17 @@ class LedgerChange:
 
 
 def expire(state: SeriesState, now_ms: int) -> LedgerChange:
-    """Declare lost what the exchange has forgotten; a series never answered starts at what is reachable now."""
+    """Declare lost what the exchange has forgotten; a series of which no row was ever seen starts at what is reachable.
+
+    A first request that failed leaves gaps; what of these is forgotten before an answer tells where the series begins
+    may never have existed.
+    """
     reachable = state.key.interval.oldest_reachable(now_ms)
-    if state.never_answered:
+    if state.never_answered or (not state.has_history and state.first_open_ms is None):
         moved = max(state.tracked_from_ms, reachable)
-        return LedgerChange(replace(state, tracked_from_ms=moved, known_until_ms=moved))
+        known = moved if state.never_answered else max(state.known_until_ms, moved)
+        gaps = _without(state.gaps, SpanSet.single(0, moved))
+        return LedgerChange(replace(state, tracked_from_ms=moved, known_until_ms=known, gaps=gaps))
     until = min(reachable, state.ended_ms) if state.ended_ms is not None else reachable
     known = max(state.known_until_ms, until)
     never_asked = SpanSet.single(max(state.known_until_ms, state.expected_start_ms), until)

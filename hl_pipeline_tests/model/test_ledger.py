@@ -233,3 +233,19 @@ def test_a_reread_that_waited_minutes_for_its_weight_counts_all_the_same() -> No
     short = Span(NOON - hourly.reach_ms + HOUR, planned_end)
     change = prove(state, SlotsSeen(short, asked_ms, rows), POLICY)
     assert change.state.reread_ms[0] == 0
+
+
+def test_what_is_forgotten_between_a_failed_first_request_and_the_first_answer_is_not_lost() -> None:
+    tracked = Interval.M1.oldest_reachable(NOON)
+    asked = Span(tracked, NOON + MINUTE)
+    failed = fail(series(tracked_from=tracked), asked, NOON + 1, POLICY).state
+    later_ms = NOON + 2 * MINUTE
+    change = expire(failed, later_ms)
+    assert not change.lost
+    assert change.state.tracked_from_ms == Interval.M1.oldest_reachable(later_ms)
+    listed = NOON - 600 * MINUTE
+    rows = list(range(listed, later_ms, MINUTE))
+    whole = Span(Interval.M1.oldest_reachable(later_ms), later_ms + MINUTE)
+    answered = prove(change.state, SlotsSeen(whole, later_ms + 15_000, rows), POLICY)
+    assert answered.state.first_open_ms == listed
+    assert answered.state.gaps == ()
