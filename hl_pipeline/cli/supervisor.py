@@ -38,6 +38,7 @@ class Program:
     """What to keep running. ``is_ready`` is asked until it says yes, within ``patience_seconds`` of the start.
 
     ``stops`` is its turn when all are stopped: who gives out work goes before those who do it, and what they need last.
+    ``inherits`` are open file descriptors of ours that its process gets under the same numbers.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Program:
     is_ready: Callable[[], bool] = lambda: True
     patience_seconds: float = 90.0
     stops: int = 1
+    inherits: tuple[int, ...] = ()
 
 
 class Stop:
@@ -192,6 +194,7 @@ class Supervisor:
                 stderr=subprocess.STDOUT,
                 env=dict(self.environ),
                 start_new_session=True,
+                pass_fds=program.inherits,
                 preexec_fn=_tie_to_parent,
             )
 
@@ -218,6 +221,17 @@ def require_free(port: int, what: str, how: str) -> None:
                 f"port {port} on 127.0.0.1, which {what} needs, cannot be had ({error.strerror}): "
                 f"stop the program that holds it, or choose another with {how}"
             ) from error
+
+
+def hold_port(usual: int) -> socket.socket:
+    """A listening socket on loopback: on the usual port, or on a free one where somebody has that.
+
+    Who is to serve there inherits it. A port that is only looked up can be taken by another before it is used.
+    """
+    try:
+        return socket.create_server(("127.0.0.1", usual), backlog=512)
+    except OSError:
+        return socket.create_server(("127.0.0.1", 0), backlog=512)
 
 
 def free_port() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import socket
 
 from hl_pipeline.model.clock import Clock, ManualClock, ScaledClock, SystemClock
 from hl_pipeline.model.tariff import EXCHANGE_WEIGHT_PER_MINUTE
@@ -18,6 +19,7 @@ def parser() -> argparse.ArgumentParser:
     """The command's arguments."""
     made = argparse.ArgumentParser(prog="python -m hl_pipeline.sandbox", description=__doc__)
     made.add_argument("--port", type=int, default=0, help="0 takes a free port")
+    made.add_argument("--fd", type=int, default=None, help="an inherited listening socket, instead of a port")
     made.add_argument("--seed", type=int, default=1, help="the same seed is the same market history")
     made.add_argument("--history-days", type=int, default=None, help="cut every market's history to this many days")
     made.add_argument("--coins", default="", help="COIN,COIN,...: only these markets exist")
@@ -56,7 +58,10 @@ def main(arguments: list[str] | None = None) -> None:
     )
     if options.prewarm:
         exchange.prewarm(options.prewarm.split(","), ["1m", "5m", "15m", "1h", "4h", "1d"])
-    serve(exchange, options.port, ready=lambda url: print(f"{url}\n{socket_url_of(url)}", flush=True))
+    listener = None if options.fd is None else socket.socket(fileno=options.fd)
+    serve(
+        exchange, options.port, listener=listener, ready=lambda url: print(f"{url}\n{socket_url_of(url)}", flush=True)
+    )
 
 
 if __name__ == "__main__":

@@ -214,17 +214,24 @@ def serve(
     exchange: Exchange,
     port: int = 0,
     *,
+    listener: socket.socket | None = None,
     limits: SocketLimits | None = None,
     ready: Callable[[str], None] | None = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then return; ``ready`` is told the URL once the port is taken."""
+    """Serve until SIGTERM or SIGINT, then return; ``ready`` is told the URL once the port is taken.
+
+    ``listener`` is a listening socket to use instead of ``port``.
+
+    Raises:
+        OSError: the port is taken.
+    """
     # uvicorn raises the signal again once it has stopped; that must not end the process with an error
     kept = {name: signal.signal(name, lambda *_: None) for name in (signal.SIGTERM, signal.SIGINT)}
     try:
-        with listen(port) as listener:
+        with listener or listen(port) as heard:
             if ready is not None:
-                ready(url_of(listener))
-            make_server(Hub(exchange, limits)).run(sockets=[listener])
+                ready(url_of(heard))
+            make_server(Hub(exchange, limits)).run(sockets=[heard])
     finally:
         for name, handler in kept.items():
             signal.signal(name, handler)

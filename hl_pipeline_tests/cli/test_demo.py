@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ from hl_pipeline.cli.demo.stage import demo_settings
 from hl_pipeline.cli.demo.switchboard import Asked, Switchboard, most_weight_in_a_minute
 from hl_pipeline.cli.demo.verdict import Promise
 from hl_pipeline.cli.screen import console
+from hl_pipeline.cli.supervisor import free_port
 from hl_pipeline.model.clock import ManualClock
+from hl_pipeline.model.failure import TryAgain
 from hl_pipeline.sandbox.limiter import LimiterMode
 from hl_pipeline.sandbox.server import RunningSandbox
 from hl_pipeline.sandbox.world import World
@@ -20,26 +23,56 @@ from hl_pipeline_tests.cli.conftest import hl_command
 NOON = 1_750_000_020_000
 
 
-def play_once(home: Path) -> subprocess.CompletedProcess[str]:
+def play_beginning(home: Path) -> subprocess.Popen[str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("HL_", "DAGSTER_"))}
     environ = {**clean, "HL_HOME": str(home), "HL_VENUE": "live"}
-    return subprocess.run(
-        hl_command("demo"), env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=200
+    return subprocess.Popen(
+        hl_command("demo"),
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
+def play_once(home: Path) -> tuple[int, str, str]:
+    """Exit code, output, errors."""
+    with play_beginning(home) as process:
+        try:
+            output, errors = process.communicate(timeout=200)
+        finally:
+            process.kill()
+    return process.returncode, output, errors
+
+
 def test_the_demo_keeps_its_promises_and_does_so_again_on_what_is_there(home: Path) -> None:
-    first = play_once(home)
-    assert first.returncode == 0, first.stdout[-3000:] + first.stderr[-2000:]
-    assert "All 13 held." in first.stdout
-    assert "10 of 10 slots filled" in first.stdout
-    assert "failed  coverage_complete" in first.stdout
-    assert "passed  coverage_complete" in first.stdout
-    assert first.stderr == ""
-    second = play_once(home)
-    assert second.returncode == 0, second.stdout[-3000:] + second.stderr[-2000:]
-    assert "applied V0001" not in second.stdout
-    assert "All 13 held." in second.stdout
+    code, output, errors = play_once(home)
+    assert code == 0, output[-3000:] + errors[-2000:]
+    assert "All 13 held." in output
+    assert "10 of 10 slots filled" in output
+    assert "failed  coverage_complete" in output
+    assert "passed  coverage_complete" in output
+    assert errors == ""
+    code, output, errors = play_once(home)
+    assert code == 0, output[-3000:] + errors[-2000:]
+    assert "applied V0001" not in output
+    assert "All 13 held." in output
+
+
+def test_demos_begun_at_once_have_an_exchange_each(home: Path) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        for code, output, errors in pool.map(play_once, (home / "one", home / "two")):
+            assert code == 0, output[-3000:] + errors[-2000:]
+            assert "All 13 held." in output
+            assert errors == ""
+
+
+def test_a_demo_whose_exchange_went_away_says_so_without_a_traceback() -> None:
+    board = Switchboard(f"http://127.0.0.1:{free_port()}")
+    assert not board.is_ready()
+    with pytest.raises(TryAgain, match="run the demo again"):
+        board.set_clock(NOON)
 
 
 def test_one_broken_promise_is_shown_as_broken(capsys: pytest.CaptureFixture[str]) -> None:

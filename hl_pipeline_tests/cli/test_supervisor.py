@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from hl_pipeline.cli.supervisor import Program, Stop, Supervisor, free_port, listens, require_free
+from hl_pipeline.cli.supervisor import Program, Stop, Supervisor, free_port, hold_port, listens, require_free
 from hl_pipeline.model.failure import NeedsAPerson
 
 SLEEPER = (sys.executable, "-c", "import time; time.sleep(600)")
@@ -199,3 +199,11 @@ def test_a_taken_port_is_refused_with_what_needs_it_and_how_to_choose_another() 
             require_free(port, "the shop", "--door")
     require_free(port, "the shop", "--door")
     assert not listens(free_port())
+
+
+def test_a_held_port_is_given_to_one_only() -> None:
+    with hold_port(0) as first:
+        port = first.getsockname()[1]
+        with hold_port(port) as second:
+            assert second.getsockname()[1] != port
+        assert listens(port), "it takes connections before anybody serves there"

@@ -213,7 +213,7 @@ class Play:
                     over = done.wait(_POLL_SECONDS)  # and once more when it is over
                     try:
                         fresh = self.stage.exchange.asked(seen)
-                    except (TryAgain, OSError):
+                    except TryAgain:
                         continue
                     seen += len(fresh)
                     candles = [entry for entry in fresh if entry.request == "candleSnapshot" and entry.status == 200]

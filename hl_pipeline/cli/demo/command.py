@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from rich.console import Console
 from hl_pipeline.cli.demo.acts import Play
 from hl_pipeline.cli.demo.stage import (
     DEMO_WEIGHT,
+    USUAL_PORT,
     ahead_ms,
     demo_settings,
     opening_ms,
@@ -28,7 +30,7 @@ from hl_pipeline.cli.prepare import prepare
 from hl_pipeline.cli.screen import console, table
 from hl_pipeline.cli.station import require_ui_port
 from hl_pipeline.cli.status import coverage_table
-from hl_pipeline.cli.supervisor import Stop
+from hl_pipeline.cli.supervisor import Stop, hold_port
 from hl_pipeline.cli.up import keep_running
 from hl_pipeline.model.failure import SchemaMismatch
 from hl_pipeline.model.interval import MINUTE_MS
@@ -48,22 +50,22 @@ def demo(ctx: click.Context, once: bool, port: int | None) -> None:
     Needs no account and no network. Its data stays in .hl/demo; a second
     run goes on from there. Exit 0 only if every promise shown was kept.
     """
-    settings = demo_settings(dict(os.environ), port)
     once = once or not sys.stdin.isatty()
     screen = console()
-    if not once:
-        require_ui_port(settings)
-    with Unwinding() as unwinding:
+    with hold_port(USUAL_PORT) as listener, Unwinding() as unwinding:
+        settings = demo_settings(dict(os.environ), port, listener.getsockname()[1])
+        if not once:
+            require_ui_port(settings)
         screen.print("[bold]hl demo[/bold]: six markets at six intervals from an exchange on this machine.")
         screen.print(
             f"Nothing leaves this machine. So that nobody waits, both sides allow {DEMO_WEIGHT:,} of request weight a "
             f"minute; the real exchange allows {EXCHANGE_WEIGHT_PER_MINUTE:,}."
         )
         with _demo_ground(settings) as ground:
-            promises = _play(settings, ground, screen)
+            promises = _play(settings, ground, listener, screen)
             held = all(promise.held for promise in promises)
             if not once:
-                _stay(settings, ground, screen, unwinding)
+                _stay(settings, ground, listener, screen, unwinding)
     ctx.exit(0 if held else 1)
 
 
@@ -77,12 +79,12 @@ def _demo_ground(settings: Settings) -> Iterator[Ground]:
         raise SchemaMismatch(f"{error}. Or begin the demo anew: rm -r {settings.home}") from error
 
 
-def _play(settings: Settings, ground: Ground, screen: Console) -> list[Promise]:
+def _play(settings: Settings, ground: Ground, listener: socket.socket, screen: Console) -> list[Promise]:
     screen.print(f"\nPostgres runs at {ground.database.address}, data in {settings.venue_home}")
     for name in ground.migration.applied:
         screen.print(f"  applied {name}")
     prepare(settings)
-    with set_up(settings, ground, opening_ms(ground), screen.print) as stage:
+    with set_up(settings, ground, listener, opening_ms(ground), screen.print) as stage:
         play = Play(stage, screen)
         play.first_collection()
         before = held_slots(stage)
@@ -114,7 +116,7 @@ def show(promises: Sequence[Promise], screen: Console) -> None:
         screen.print(f"\n[bold green]All {len(promises)} held.[/bold green]")
 
 
-def _stay(settings: Settings, ground: Ground, screen: Console, unwinding: Unwinding) -> None:
+def _stay(settings: Settings, ground: Ground, listener: socket.socket, screen: Console, unwinding: Unwinding) -> None:
     """The web interface with the schedules on, at the pace and the limit of the real exchange."""
     ahead = ahead_ms(ground)
     settings = settings.model_copy(
@@ -124,7 +126,7 @@ def _stay(settings: Settings, ground: Ground, screen: Console, unwinding: Unwind
     if ahead:
         minutes = -(-ahead // MINUTE_MS)
         screen.print(f"   Market time runs {minutes} minutes ahead of your clock, for each demo lives through some.")
-    sandbox = sandbox_program(settings, "--clock-offset-ms", str(ahead))
+    sandbox = sandbox_program(settings, listener, "--clock-offset-ms", str(ahead))
     with Stop().listening() as stop:
         keep_running(replace(ground, settings=settings), stop, screen.print, [sandbox])
         unwinding.is_leaving = stop.wanted  # a second signal must not interrupt the stopping of Postgres

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from hl_pipeline.cli.demo.switchboard import Switchboard
 from hl_pipeline.cli.ground import Ground
-from hl_pipeline.cli.supervisor import Program, Stop, Supervisor, free_port, listens
+from hl_pipeline.cli.supervisor import Program, Stop, Supervisor
 from hl_pipeline.model.clock import ManualClock, SystemClock
 from hl_pipeline.model.interval import MINUTE_MS
 from hl_pipeline.model.universe import Universe
@@ -26,7 +27,8 @@ COINS = ("BTC", "ETH", "SOL", "ARB", "OP", "MATIC")
 SEED = 7
 #: Ten times the real limit and then some, so that nobody waits three minutes for the first collection.
 DEMO_WEIGHT = 12_000
-_USUAL_PORT = 4010
+#: Of the sandbox, where nobody else has it.
+USUAL_PORT = 4010
 #: Dagster's messages go to its event log, where the web interface shows them, and not between the acts.
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 #: Market time that passes between the acts.
@@ -60,10 +62,9 @@ class Stage:
         return run_job(job, run_config=_QUIET, pipeline=self.pipeline, settings=self.settings)
 
 
-def demo_settings(environ: dict[str, str], port: int | None) -> Settings:
+def demo_settings(environ: dict[str, str], port: int | None, exchange_port: int = USUAL_PORT) -> Settings:
     """The demo's settings: of yours only the home's place and the port of the web interface count."""
     given = Settings.load({name: environ[name] for name in ("HL_HOME", "HL_UI_PORT") if name in environ})
-    exchange_port = free_port() if listens(_USUAL_PORT) else _USUAL_PORT
     return Settings(
         venue="sandbox",
         endpoint=f"http://127.0.0.1:{exchange_port}",
@@ -93,11 +94,14 @@ def opening_ms(ground: Ground) -> int:
 
 
 @contextmanager
-def set_up(settings: Settings, ground: Ground, now_ms: int, say: Callable[[str], None]) -> Iterator[Stage]:
-    """The stage at market time ``now_ms``; its sandbox ends with the block."""
+def set_up(
+    settings: Settings, ground: Ground, listener: socket.socket, now_ms: int, say: Callable[[str], None]
+) -> Iterator[Stage]:
+    """The stage at market time ``now_ms``; its sandbox listens on ``listener`` and ends with the block."""
     supervisor = Supervisor(os.environ, settings.venue_home / "log", say, Stop())
     try:
-        supervisor.start(sandbox_program(settings, "--manual-clock-ms", str(now_ms), "--per-minute", str(DEMO_WEIGHT)))
+        more = ("--manual-clock-ms", str(now_ms), "--per-minute", str(DEMO_WEIGHT))
+        supervisor.start(sandbox_program(settings, listener, *more))
         clock = ManualClock(now_ms)
         with open_pipeline(settings, database=ground.database, clock=clock) as pipeline:
             yield Stage(settings, ground, pipeline, Switchboard(settings.endpoint), clock)
@@ -105,11 +109,10 @@ def set_up(settings: Settings, ground: Ground, now_ms: int, say: Callable[[str],
         supervisor.shut_down()
 
 
-def sandbox_program(settings: Settings, *more: str) -> Program:
-    """The sandbox as a child on the port that the settings name."""
-    port = int(settings.endpoint.rsplit(":", 1)[1])
+def sandbox_program(settings: Settings, listener: socket.socket, *more: str) -> Program:
+    """The sandbox as a child on our own listening socket, so that no other sandbox is taken for ours."""
     command = (
-        sys.executable, "-m", "hl_pipeline.sandbox", "--port", str(port), "--seed", str(SEED),
+        sys.executable, "-m", "hl_pipeline.sandbox", "--fd", str(listener.fileno()), "--seed", str(SEED),
         "--coins", ",".join(COINS), *more,
     )  # fmt: skip
-    return Program("sandbox exchange", command, lambda: listens(port))
+    return Program("sandbox exchange", command, Switchboard(settings.endpoint).is_ready, inherits=(listener.fileno(),))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import urllib.request
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from hl_pipeline.model.failure import TryAgain
+
 _TIMEOUT_SECONDS = 10
+_READY_SECONDS = 1
 
 
 class Asked(NamedTuple):
@@ -23,11 +27,23 @@ class Asked(NamedTuple):
 
 
 class Switchboard:
-    """One running sandbox, by its URL."""
+    """One running sandbox, by its URL.
+
+    Raises:
+        TryAgain: from every method but ``is_ready``: it does not answer.
+    """
 
     def __init__(self, url: str) -> None:
         self.url = url
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback has no proxy
+
+    def is_ready(self) -> bool:
+        """Whether it answers."""
+        try:
+            self._call("GET", "/sandbox/state", patience_seconds=_READY_SECONDS)
+        except TryAgain:
+            return False
+        return True
 
     def set_clock(self, now_ms: int) -> None:
         """Move market time forward to an instant."""
@@ -46,11 +62,17 @@ class Switchboard:
         found = self._call("GET", f"/sandbox/log?after={after}")
         return [Asked(*(entry[name] for name in Asked._fields)) for entry in found]
 
-    def _call(self, method: str, path: str, body: object = None) -> Any:
+    def _call(self, method: str, path: str, body: object = None, patience_seconds: float = _TIMEOUT_SECONDS) -> Any:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"{self.url}{path}", data, method=method)  # noqa: S310 - our own loopback URL
-        with self._opener.open(request, timeout=_TIMEOUT_SECONDS) as response:
-            return json.loads(response.read())
+        try:
+            with self._opener.open(request, timeout=patience_seconds) as response:
+                return json.loads(response.read())
+        except (OSError, http.client.HTTPException) as error:
+            raise TryAgain(
+                f"the sandbox exchange at {self.url} did not answer {method} {path} ({error}): "
+                "see sandbox-exchange.log in the demo's log folder, and run the demo again"
+            ) from error
 
 
 def most_weight_in_a_minute(asked: Sequence[Asked]) -> int:
