@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -28,6 +28,7 @@ from pydantic import (
 from hl_pipeline.model.failure import InvalidSetting
 from hl_pipeline.model.interval import Interval
 from hl_pipeline.model.profile import MANNERS, Manner, Profile
+from hl_pipeline.model.redact import hide_variables, secrets_of
 from hl_pipeline.model.universe import Universe
 
 PREFIX = "HL_"
@@ -81,12 +82,14 @@ class Settings(BaseModel):
     ``endpoints`` are wire-compatible, the first is the primary, and ``endpoint`` is that first one.
     ``home`` is absolute; ``settle_seconds`` is how long after its close a candle may still change;
     ``request_deadline_seconds`` bounds one request in total; ``backfill_max_weight`` and ``backfill_max_minutes`` are
-    what one back-fill may need (Dagster ends a run after an hour); ``clock_offset_ms`` shifts market time, in the
+    what one back-fill may need (Dagster ends a run after an hour); a run that holds more than ``run_memory_mb`` ends
+    between two answers; ``clock_offset_ms`` shifts market time, in the
     sandbox only. ``stream``: `hl up` follows the live stream too. ``alert_urls`` are where alerts are sent, each
     ``[severity=]scheme://…`` and secret; the console without any. ``markets`` are collected beside the ``universe``;
     ``period_seconds`` is the least time between two collections. ``ui_names`` are further Host headers by which the web
     interface is reached, through a proxy for example; beyond loopback it listens only with ``ui_password``.
-    ``viewer_port`` serves a second, read-only interface, by default behind the same password. What
+    ``viewer_port`` serves a second, read-only interface, by default behind the same password. ``sentry_dsn`` is where
+    failures are reported, nowhere by default. What
     ``profile`` sets (``PROFILED``) counts only where its own variable is not set.
     """
 
@@ -112,6 +115,7 @@ class Settings(BaseModel):
     max_body_bytes: int = Field(default=16 * 1024 * 1024, ge=64 * 1024, le=1024 * 1024 * 1024)
     backfill_max_weight: int = Field(default=40_000, ge=20)
     backfill_max_minutes: int = Field(default=50, ge=1, le=1440)
+    run_memory_mb: int = Field(default=2048, ge=256, le=1_048_576)
     stream: bool = True
     ui_port: int = Field(default=3000, ge=1, le=65535)
     ui_host: str = "127.0.0.1"
@@ -121,15 +125,19 @@ class Settings(BaseModel):
     viewer_password: SecretStr | None = None
     clock_offset_ms: int = 0
     alert_urls: Annotated[tuple[SecretStr, ...], WordList] = ()
+    sentry_dsn: SecretStr | None = None
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None) -> Settings:
         """Reads ``HL_*`` from ``environ``, the process's own by default. An empty value counts as not set.
 
+        What is secret in it is taken out of all texts from now on (`model.redact`), though the settings be refused.
+
         Raises:
             InvalidSetting: naming every variable that is wrong, one a line.
         """
         environ = os.environ if environ is None else environ
+        hide_variables(environ)
         ours = {
             name: value
             for name, value in environ.items()
@@ -166,12 +174,17 @@ class Settings(BaseModel):
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """Every secret, whole and, of a database's URL, its password: what no text that leaves may hold."""
-        whole = [self.database_url, self.dagster_database_url, self.ui_password, self.viewer_password, *self.alert_urls]
-        texts = [secret.get_secret_value() for secret in whole if secret is not None]
-        passwords = [urlsplit(text).password for text in texts if text.startswith("postgresql://")]
-        decoded = [unquote(password) for password in passwords if password]
-        return tuple(sorted({*texts, *filter(None, passwords), *decoded}, key=len, reverse=True))
+        """Every secret, whole and, of an address, its password, keys and tokens: what no text that leaves may hold."""
+        whole = (
+            self.database_url,
+            self.dagster_database_url,
+            self.ui_password,
+            self.viewer_password,
+            self.sentry_dsn,
+            *self.alert_urls,
+        )
+        found = {part for secret in whole if secret is not None for part in secrets_of(secret.get_secret_value())}
+        return tuple(sorted(found, key=len, reverse=True))
 
     def stream_url(self, endpoint: str | None = None) -> str:
         """Where the WebSocket of one of ``endpoints`` is, of the first by default: ``wss://host/ws``.
@@ -244,6 +257,13 @@ class Settings(BaseModel):
             raise ValueError(f"needs at least {_LEAST_PASSWORD} printable characters (openssl rand -base64 24)")
         return password
 
+    @field_validator("sentry_dsn")
+    @classmethod
+    def _is_dsn(cls, dsn: SecretStr | None) -> SecretStr | None:
+        if dsn is not None:
+            _judge_dsn(dsn.get_secret_value())
+        return dsn
+
     @field_validator("database_url", "dagster_database_url")
     @classmethod
     def _database_is_safe(cls, url: SecretStr | None) -> SecretStr | None:
@@ -310,7 +330,7 @@ class Settings(BaseModel):
 
 
 #: How the names of those fields end whose values are never shown.
-_SECRET = ("database_url", "password", "alert_urls")
+_SECRET = ("database_url", "password", "alert_urls", "sentry_dsn")
 #: The fields whose defaults are the profile's.
 PROFILED = frozenset(Manner.__dataclass_fields__) & frozenset(Settings.model_fields)
 
@@ -366,6 +386,23 @@ def _judge_database_url(url: str) -> None:
         raise ValueError(
             f"{remote[0]} is another machine, and the data must not travel there unproven: "
             "add ?sslmode=verify-full (and sslrootcert=system for a public certificate)"
+        )
+
+
+def _judge_dsn(dsn: str) -> None:
+    """The value is secret: what is said of it names its host at most."""
+    form = "write it like https://KEY@sentry.example.com/3"
+    try:
+        parts = urlsplit(dsn)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        raise ValueError(f"is not a URL; {form}") from None
+    project = parts.path.rpartition("/")[2]
+    if not (host and parts.username and project.isdecimal()) or parts.query or parts.fragment or not dsn.isprintable():
+        raise ValueError(f"is no address with a key and a project's number; {form}")
+    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
+        raise ValueError(
+            f"reports travel over https, or over http to this machine (127.0.0.1), never to {host}; {form}"
         )
 
 

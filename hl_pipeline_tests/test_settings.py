@@ -289,8 +289,38 @@ def test_a_database_here_or_behind_a_proven_certificate_is_taken(url: str) -> No
 def test_an_unsafe_database_url_is_refused_without_showing_it(url: str) -> None:
     with pytest.raises(InvalidSetting, match="HL_DATABASE_URL") as refused:
         Settings.load({"HL_DATABASE_URL": url})
-    assert CANARY not in str(refused.value)
+    assert CANARY not in str(refused.value.args), "not even before redaction"
     assert refused.value.__context__ is None
+
+
+@pytest.mark.parametrize("dsn", [f"https://{CANARY}@sentry.example.com/3", f"http://{CANARY}@127.0.0.1:9000/sub/3"])
+def test_errors_are_reported_over_https_or_to_this_machine(dsn: str) -> None:
+    loaded = Settings.load({"HL_SENTRY_DSN": dsn})
+    assert loaded.sentry_dsn is not None
+    assert loaded.sentry_dsn.get_secret_value() == dsn
+    assert CANARY not in repr(loaded)
+    assert CANARY in loaded.secrets
+
+
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        f"http://{CANARY}@sentry.example.com/3",
+        f"http://{CANARY}@10.0.0.5/3",
+        f"ftp://{CANARY}@sentry.example.com/3",
+        "https://sentry.example.com/3",
+        f"https://{CANARY}@sentry.example.com/",
+        f"https://{CANARY}@sentry.example.com/project",
+        f"https://{CANARY}@sentry.example.com/3?to=elsewhere",
+        f"https://{CANARY}@/3",
+        f"https://{CANARY}@[::1/3",
+        CANARY,
+    ],
+)
+def test_no_other_address_gets_our_errors_and_it_is_not_shown(dsn: str) -> None:
+    with pytest.raises(InvalidSetting, match="HL_SENTRY_DSN") as refused:
+        Settings.load({"HL_SENTRY_DSN": dsn})
+    assert CANARY not in str(refused.value.args), "not even before redaction"
 
 
 def test_importing_settings_opens_no_file_of_ours_and_loads_no_driver() -> None:
@@ -317,7 +347,7 @@ def test_beyond_loopback_the_interface_needs_a_password_and_a_name() -> None:
 def test_a_refused_password_is_not_shown(name: str) -> None:
     with pytest.raises(InvalidSetting, match="at least 12") as caught:
         Settings.load({name: "hunter2", "HL_VIEWER_PORT": "3001"})
-    assert "hunter2" not in str(caught.value)
+    assert "hunter2" not in str(caught.value.args), "not even before redaction"
     assert "hunter2hunter2" not in repr(Settings.load({name: "hunter2hunter2", "HL_VIEWER_PORT": "3001"}))
 
 

@@ -8,6 +8,7 @@ PipelineError
 │   ├── BadAnswer             200, but not what was asked for (HTML, wrong shape, cut JSON)
 │   ├── DatabaseUnavailable   Postgres cannot be reached, or broke off
 │   ├── Untrusted             a reader asked for more confidence than the series has now
+│   ├── MemoryLimitReached    the run grew too large and ended between two answers; the next one goes on
 │   └── Superseded            a later run has taken the work over; nothing of this one is written any more
 └── NeedsAPerson          trying again gives the same
     ├── InvalidSetting        configuration
@@ -19,9 +20,14 @@ PipelineError
 
 from __future__ import annotations
 
+from hl_pipeline.model.redact import redact
+
 
 class PipelineError(Exception):
-    """Base of all. Its text names the value, the rule and the next step."""
+    """Base of all. Its text names the value, the rule and the next step, and holds no secret of this process."""
+
+    def __str__(self) -> str:
+        return redact(super().__str__())
 
 
 class TryAgain(PipelineError):
@@ -54,6 +60,10 @@ class DatabaseUnavailable(TryAgain):
 
 class Untrusted(TryAgain):
     """A reader asked for more confidence than the series has now; it rises as gaps close and candles settle."""
+
+
+class MemoryLimitReached(TryAgain):
+    """The process holds more memory than a run may, so it ended between two answers; the next run goes on."""
 
 
 class Superseded(TryAgain):

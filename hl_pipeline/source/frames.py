@@ -13,6 +13,7 @@ from hl_pipeline.model.answer import RejectedRow
 from hl_pipeline.model.candle import Candle
 from hl_pipeline.model.interval import Interval
 from hl_pipeline.model.market import MarketContext
+from hl_pipeline.model.redact import redact
 from hl_pipeline.source.candles import decode_live_candle
 from hl_pipeline.source.markets import decode_live_context
 from hl_pipeline.source.wire import reject
@@ -101,7 +102,7 @@ def decode_frame(message: str | bytes) -> Frame:
         envelope = _ENVELOPE.decode(body)
         return _decode(envelope, bytes(envelope.data))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        return reject(0, f"{_SHAPE}: {error}", body[:80].decode("utf-8", "replace"), body)
+        return reject(0, f"{_SHAPE}: {error}", redact(body[:320].decode("utf-8", "replace"))[:80], body)
 
 
 def _decode(envelope: _Envelope, data: bytes) -> Frame:

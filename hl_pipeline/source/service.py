@@ -11,6 +11,7 @@ import msgspec
 
 from hl_pipeline.model.failure import BadAnswer, ExchangeUnavailable, RateLimited, RequestRefused, TryAgain
 from hl_pipeline.model.halt import Halt
+from hl_pipeline.model.redact import redact
 from hl_pipeline.source.body import read_body
 from hl_pipeline.source.deadline import Deadline, client_with
 from hl_pipeline.source.endpoint import info_url
@@ -125,7 +126,7 @@ class InfoService:
     def _excerpt(self, response: httpx.Response) -> str:
         """How a failed answer starts; its status counts even where its body cannot be read."""
         try:
-            return self._read(response)[:320].decode("utf-8", "replace")[:80]
+            return redact(self._read(response)[:320].decode("utf-8", "replace"))[:80]
         except (TryAgain, httpx.HTTPError) as error:
             return f"(unreadable: {type(error).__name__})"
 

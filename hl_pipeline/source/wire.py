@@ -10,6 +10,7 @@ import msgspec
 
 from hl_pipeline.model.answer import RejectedRow
 from hl_pipeline.model.failure import BadAnswer
+from hl_pipeline.model.redact import redact
 
 _SEEN_CHARACTERS = 80
 _PAYLOAD_CHARACTERS = 2000
@@ -47,7 +48,7 @@ def is_name(text: str) -> bool:
 
 def bad_answer(what: str, body: bytes, fault: object) -> BadAnswer:
     """A ``BadAnswer`` that says what was asked, what was seen (the first 80 characters) and the rule it broke."""
-    seen = body[: 4 * _SEEN_CHARACTERS].decode("utf-8", "replace")[:_SEEN_CHARACTERS]
+    seen = redact(body[: 4 * _SEEN_CHARACTERS].decode("utf-8", "replace"))[:_SEEN_CHARACTERS]
     return BadAnswer(
         f"the exchange's answer to {what} starts {seen!r} ({len(body)} bytes): {fault}. "
         "It is asked again; if it stays, look at what the endpoint serves"
@@ -106,4 +107,4 @@ def first_broken(rules: Iterable[tuple[bool, str, object]]) -> tuple[str, object
 
 
 def _clean(text: str) -> str:
-    return text[:_PAYLOAD_CHARACTERS].replace("\x00", "\N{REPLACEMENT CHARACTER}")
+    return redact(text[: 4 * _PAYLOAD_CHARACTERS])[:_PAYLOAD_CHARACTERS].replace("\x00", "\N{REPLACEMENT CHARACTER}")

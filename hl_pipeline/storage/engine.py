@@ -15,6 +15,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.pool import NullPool
 
 from hl_pipeline.model.failure import DatabaseUnavailable
+from hl_pipeline.model.redact import hide
 from hl_pipeline.storage import sql
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -39,6 +40,7 @@ class Database:
         statement_timeout_ms: int = 300_000,
         lock_timeout_ms: int = 10_000,
     ) -> None:
+        hide(url, *filter(None, (dagster_url,)))
         self._url = make_url(url)
         self._dagster_url = dagster_url
         self._max_connections = max_connections
