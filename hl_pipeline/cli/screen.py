@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from hl_pipeline.model.redact import redact_document
+
 #: Ages and spans up to this many of a unit are shown in it.
 _UNITS = ((1000, 90, "s"), (60_000, 90, "min"), (3_600_000, 48, "h"), (86_400_000, 100_000, "d"))
 
@@ -23,8 +25,9 @@ def console() -> Console:
 
 
 def print_json(value: object) -> None:
-    """One JSON document on stdout, with nothing around it."""
-    click.echo(json.dumps(value, indent=2, default=str))
+    """One JSON document on stdout, with nothing around it and no secret in it."""
+    plain = json.loads(json.dumps(value, default=str))
+    click.echo(json.dumps(redact_document(plain), indent=2))
 
 
 def table(columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[object]], *, title: str | None = None) -> Table:

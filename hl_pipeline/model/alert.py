@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from hl_pipeline.model.failure import InvalidSetting
+from hl_pipeline.model.redact import redact
 
 
 class Severity(StrEnum):
@@ -36,13 +37,20 @@ class NoticeKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """``rule`` and ``labels`` say which trouble it is; ``summary`` what was found; ``next_step`` what to do."""
+    """``rule`` and ``labels`` say which trouble it is; ``summary`` what was found; ``next_step`` what to do.
+
+    The texts hold no secret of this process, whatever they were made from.
+    """
 
     rule: str
     severity: Severity
     summary: str
     next_step: str
     labels: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "summary", redact(self.summary))
+        object.__setattr__(self, "next_step", redact(self.next_step))
 
     @property
     def fingerprint(self) -> str:
@@ -107,12 +115,16 @@ class Incident:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What people read of an incident."""
+    """What people read of an incident. The texts hold no secret of this process, whatever they were made from."""
 
     kind: NoticeKind
     severity: Severity
     title: str
     body: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "title", redact(self.title))
+        object.__setattr__(self, "body", redact(self.body))
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ _SHAPES = tuple(
     (hints, re.compile(shape))
     for hints, shape in (
         # user:password@ of any URL, and the bare key of a Sentry DSN
-        (("://",), r"(://)[^\s/?#'\"<>@\\]{1,512}(?=@)"),
+        (("://",), r"(://)[^\s/?#'\"<>\\]{1,512}(?=@)"),
         # password=x, PGPASSWORD=x, ?token=x, api_key = 'x'
         (_HINTS, rf"(?i)((?:{_NAMES})\s{{0,3}}=\s{{0,3}}['\"]?)[^\s'\"&,;<>)\]}}\\]{{1,512}}"),
         # "password": "x", 'token': 'x'

@@ -9,6 +9,7 @@ from hl_pipeline.model.candle import SeriesKey
 from hl_pipeline.model.dead_letter import DeadLetter
 from hl_pipeline.model.endpoint import Difference
 from hl_pipeline.model.interval import to_datetime
+from hl_pipeline.model.redact import redact
 from hl_pipeline.model.span import SpanSet
 
 __all__ = [
@@ -194,5 +195,5 @@ def funding_extreme(coin: str, rate: float, bound: float, severity: Severity) ->
 
 def _short(text: str, longest: int = 500) -> str:
     """The text on one line, cut where it grows too long for a message."""
-    line = " ".join(text.split())
+    line = " ".join(redact(text).split())  # a secret that is cut would not be known any more
     return line if len(line) <= longest else line[: longest - 1] + "…"

@@ -15,15 +15,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import unquote
 
 from hl_pipeline.model.alert import Notice, NoticeKind, Severity
 from hl_pipeline.model.failure import InvalidSetting, TryAgain
+from hl_pipeline.model.redact import Redactor, hide, redact, secrets_of
 
 #: A sink that does not take a notice in so long is down, in seconds.
 PATIENCE_S = 15.0
-#: Parts of an address that are shorter than this are words, not secrets.
-_SHORTEST_SECRET = 6
 _SEVERITIES = "|".join(Severity)
 _ENTRY = re.compile(rf"(?:({_SEVERITIES})=)?([a-z][a-z0-9+.-]*)://(.*)", re.DOTALL)
 
@@ -61,6 +60,7 @@ def open_channels(entries: Sequence[str]) -> list[Channel]:
     Raises:
         InvalidSetting: an entry is no such address, or none that Apprise knows; names its place, never the address.
     """
+    hide(*entries)
     found = [_channel(entry, place) for place, entry in enumerate(entries, start=1)]
     return list({channel.name: channel for channel in found}.values()) or [console_channel()]
 
@@ -82,9 +82,7 @@ def as_document(notice: Notice) -> dict[str, str]:
 
 def redacted(text: str, address: str) -> str:
     """``text`` without any part of ``address`` that could be a secret."""
-    for secret in sorted(_secrets(address), key=len, reverse=True):
-        text = text.replace(secret, "***")
-    return text
+    return redact(Redactor(secrets_of(address))(text))
 
 
 def _channel(entry: str, place: int) -> Channel:
@@ -154,7 +152,7 @@ def _through_apprise(address: str, place: int) -> Sink:
         kind = apprise.NotifyType.SUCCESS if notice.kind is NoticeKind.RESOLVED else kinds[notice.severity]
         outcome = sink.notify(body=notice.body, title=notice.title, notify_type=kind, timeout=PATIENCE_S)
         if not outcome:
-            raise NotDelivered(redacted(_why(outcome), address))
+            raise NotDelivered(redacted(_why(outcome), address)[:500])
 
     return send
 
@@ -162,21 +160,10 @@ def _through_apprise(address: str, place: int) -> Sink:
 def _why(outcome: Any) -> str:
     """What Apprise's own log says of the failure, and how it calls it."""
     said = [entry.message for service in outcome for attempt in service for entry in attempt]
-    return f"{outcome.status.name}: {'; '.join(said) or 'no reason given'}"[:500]
+    return f"{outcome.status.name}: {'; '.join(said) or 'no reason given'}"
 
 
 def _quieten() -> None:
     """At DEBUG Apprise prints addresses, and so does what it sends with; urllib3 even in warnings."""
     logging.getLogger("apprise").setLevel(logging.WARNING)
     logging.getLogger("urllib3").setLevel(logging.ERROR)
-
-
-def _secrets(address: str) -> set[str]:
-    """Every part of the address but its scheme, host and port, as written and decoded."""
-    parts = urlsplit(address)
-    pieces = [address, parts.netloc.rpartition("@")[0], *re.split(r"[:@]", parts.netloc.rpartition("@")[0])]
-    pieces += re.split(r"[/?#&=]", f"{parts.path}?{parts.query}#{parts.fragment}")
-    pieces += [value for _, value in parse_qsl(parts.query)]
-    if "." not in parts.netloc and not parts.netloc.startswith(("localhost", "[")):
-        pieces.append(parts.netloc)  # slack://TOKEN/…: what stands for a host is a token
-    return {form for piece in pieces for form in (piece, unquote(piece)) if len(form) >= _SHORTEST_SECRET}

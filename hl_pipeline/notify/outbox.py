@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from hl_pipeline.model.alert import Incident, Notice, NoticeKind, Severity
 from hl_pipeline.model.interval import to_datetime
+from hl_pipeline.model.redact import redact
 
 #: So many alerts of an incident are told in words, the rest are counted.
 EXAMPLES = 10
@@ -85,5 +86,6 @@ def _list(examples: Sequence[tuple[str, str]], count: int) -> list[str]:
 
 def _cut(lines: Sequence[str]) -> str:
     """The lines, long ones shortened until all fit."""
+    lines = [redact(line) for line in lines]  # before they are cut
     longest = max(80, LONGEST_BODY // max(len(lines), 1))
     return "\n".join(line if len(line) <= longest else line[: longest - 1] + "…" for line in lines)

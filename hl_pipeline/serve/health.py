@@ -15,6 +15,7 @@ from hl_pipeline.health.report import Report, report, to_json
 from hl_pipeline.health.verdict import Status
 from hl_pipeline.model.clock import SystemClock
 from hl_pipeline.model.failure import PipelineError
+from hl_pipeline.model.redact import redact
 from hl_pipeline.runtime import collect_period_ms, open_database, settle_in_force
 from hl_pipeline.settings import Settings
 from hl_pipeline.storage import markets
@@ -74,7 +75,7 @@ class Readiness:
             waiting = asyncio.shield(asyncio.wrap_future(self._look()))
             found = await asyncio.wait_for(waiting, self._patience_seconds)
         except (TimeoutError, PipelineError, psycopg.Error) as error:
-            reason = str(error) or f"the database did not answer within {self._patience_seconds:g} s"
+            reason = redact(str(error)) or f"the database did not answer within {self._patience_seconds:g} s"
             return 503, {"status": "unknown"}, {"status": "unknown", "reason": reason}
         return 503 if found.status is Status.UNHEALTHY else 200, _for_anybody(found), to_json(found)
 

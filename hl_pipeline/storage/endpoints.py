@@ -26,6 +26,7 @@ from hl_pipeline.model.endpoint import (
 )
 from hl_pipeline.model.failure import DatabaseUnavailable
 from hl_pipeline.model.interval import to_datetime
+from hl_pipeline.model.redact import redact
 from hl_pipeline.storage.engine import Connection, Database
 from hl_pipeline.storage.sql import query
 
@@ -93,7 +94,7 @@ class PostgresEndpoints:
             "endpoint_failed",
             url=url,
             failure=str(failure),
-            error=error[:LONGEST_ERROR],
+            error=redact(error)[:LONGEST_ERROR],
             is_probe=is_health_probe,
             errors_to_open=rules.errors_to_open,
             open=self._length(rules.open_ms),

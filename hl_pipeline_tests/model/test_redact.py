@@ -67,6 +67,7 @@ def test_twice_is_as_good_as_once(text: str, secrets: list[str]) -> None:
     ("said", "left"),
     [
         ("postgresql://hl:pa55@db/hl failed", "postgresql://***@db/hl failed"),
+        ("postgresql://hl:p@55@db/hl failed", "postgresql://***@db/hl failed"),
         ("https://0123abc@sentry.example.com/3", "https://***@sentry.example.com/3"),
         ("connect host=db password=pa55 user=hl", "connect host=db password=*** user=hl"),
         ("PGPASSWORD='pa55' psql", "PGPASSWORD='***' psql"),
