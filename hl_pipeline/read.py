@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, Unpack
 
 import pyarrow as pa
 
@@ -81,6 +81,18 @@ class About(NamedTuple):
     refresh: Refresh
 
 
+class Options(TypedDict, total=False):
+    """How to read: the keywords of ``candles``."""
+
+    min_confidence: float | None
+    fill: Literal["flat"] | None
+    as_of: Instant | None
+    exact: bool
+    refresh: bool
+    database: Database | None
+    settings: Settings | None
+
+
 def candles(
     coin: str,
     interval: str,
@@ -124,24 +136,13 @@ def candles_frame(
     interval: str,
     start: Instant,
     end: Instant,
-    *,
-    min_confidence: float | None = None,
-    fill: Literal["flat"] | None = None,
-    as_of: Instant | None = None,
-    exact: bool = False,
-    refresh: bool = True,
-    database: Database | None = None,
-    settings: Settings | None = None,
+    **options: Unpack[Options],
 ) -> pd.DataFrame:
     """As ``candles``, as a DataFrame: ``open_time`` datetime64[ms, UTC], prices float64, trades int32.
 
     What ``about`` tells of a table stands in ``frame.attrs``.
     """
-    table = candles(
-        coin, interval, start, end,
-        min_confidence=min_confidence, fill=fill, as_of=as_of, exact=exact, refresh=refresh,
-        database=database, settings=settings,
-    )  # fmt: skip
+    table = candles(coin, interval, start, end, **options)
     frame: pd.DataFrame = table.to_pandas()
     frame.attrs.update(about(table)._asdict())
     return frame

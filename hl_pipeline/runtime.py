@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from hl_pipeline.collect.fill import FillPolicy
 from hl_pipeline.collect.forecast import BackfillForecast, Budget, Ceiling, forecast_backfill
+from hl_pipeline.collect.markets import MarketsReport, refresh_markets
 from hl_pipeline.model.budget import Lane
 from hl_pipeline.model.clock import Clock, SystemClock
 from hl_pipeline.model.failure import DatabaseUnavailable
@@ -75,6 +76,18 @@ class Pipeline:
             coins=coins,
             intervals=intervals,
             window=window,
+        )
+
+    def refresh_markets(self, run_id: str | None = None) -> MarketsReport:
+        """Learn from the exchange which markets there are, and track those that the settings want."""
+        return refresh_markets(
+            self.source,
+            self.database,
+            self.clock,
+            coins=self.settings.markets,
+            intervals=self.settings.intervals,
+            universe=self.settings.universe,
+            run_id=run_id,
         )
 
     @property

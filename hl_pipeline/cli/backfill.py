@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -16,15 +15,16 @@ from hl_pipeline.cli.backfill_screen import (
     show_interrupted,
     show_refusal,
 )
-from hl_pipeline.cli.screen import console, print_json, progress
+from hl_pipeline.cli.fill_bar import fill_bar
+from hl_pipeline.cli.options import instant_ms
+from hl_pipeline.cli.screen import console, print_json
 from hl_pipeline.cli.stopping import stopping
 from hl_pipeline.collect.backfill import backfill as collect_backfill
 from hl_pipeline.collect.fill import FillReport
 from hl_pipeline.collect.forecast import BackfillForecast, unsettled_span
-from hl_pipeline.collect.markets import refresh_markets
 from hl_pipeline.collect.progress import Progress
 from hl_pipeline.model.halt import Halted
-from hl_pipeline.model.interval import Interval, to_ms
+from hl_pipeline.model.interval import Interval
 from hl_pipeline.model.span import Span
 from hl_pipeline.runtime import Pipeline, open_pipeline
 from hl_pipeline.settings import Settings
@@ -50,8 +50,7 @@ class _Day(click.ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         try:
-            at = datetime.fromisoformat(str(value).strip())
-            return to_ms(at if at.tzinfo else at.replace(tzinfo=UTC))
+            return instant_ms(str(value))
         except ValueError:
             self.fail(f"{value!r} must be a day or an instant: 2026-08-01, 2026-08-01T12:00", param, ctx)
 
@@ -120,7 +119,7 @@ def backfill(
         print_json(done_document(forecast, report, left))
     else:
         show_done(console(), forecast, report, left)
-    ctx.exit(1 if report.failures or report.skipped else 0)
+    ctx.exit(0 if report.is_whole else 1)
 
 
 def _run(pipeline: Pipeline, chosen: Chosen, forecast: BackfillForecast, *, quiet: bool) -> FillReport:
@@ -130,13 +129,7 @@ def _run(pipeline: Pipeline, chosen: Chosen, forecast: BackfillForecast, *, quie
         Halted: one came.
     """
     told = Progress(forecast.asked, lambda _: None)
-    with progress(console()) as bar:
-        task = bar.add_task("back-fill", total=None, note="", visible=not quiet)
-
-        def advance(report: FillReport) -> None:
-            done = report.landed + len(report.failures) + report.skipped
-            bar.update(task, total=report.planned, completed=done, note=told.sentence(report))
-
+    with fill_bar("back-fill", told.sentence, quiet=quiet) as advance:
         return collect_backfill(
             pipeline.source,
             pipeline.database,
@@ -190,15 +183,7 @@ def _learn_markets(pipeline: Pipeline) -> None:
     with pipeline.database.connection() as connection:
         known = series.load(connection)
     if not known:
-        settings = pipeline.settings
-        refresh_markets(
-            pipeline.source,
-            pipeline.database,
-            pipeline.clock,
-            coins=settings.markets,
-            intervals=settings.intervals,
-            universe=settings.universe,
-        )
+        pipeline.refresh_markets()
 
 
 def _forecast(pipeline: Pipeline, chosen: Chosen) -> BackfillForecast:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import click
 
-from hl_pipeline.cli.options import Names, judged_intervals, require_tracked
-from hl_pipeline.cli.screen import console, print_json, progress
+from hl_pipeline.cli.fill_bar import fill_bar
+from hl_pipeline.cli.options import Names, instant_ms, judged_intervals, require_tracked
+from hl_pipeline.cli.screen import console, print_json
 from hl_pipeline.cli.stopping import stopping
 from hl_pipeline.collect.fill import FillReport, fill
-from hl_pipeline.collect.markets import MarketsReport, refresh_markets
-from hl_pipeline.model.interval import Interval, to_ms
+from hl_pipeline.collect.markets import MarketsReport
+from hl_pipeline.model.interval import Interval
 from hl_pipeline.model.span import Span
 from hl_pipeline.runtime import Pipeline, open_pipeline
 from hl_pipeline.settings import Settings
@@ -36,17 +36,12 @@ class _Window(click.ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Span:
         try:
-            start, end = (_instant(part) for part in value.split("..", 1))
+            start, end = (instant_ms(part) for part in value.split("..", 1))
         except ValueError:
             start = end = 0
         if start >= end:
             self.fail(f"{value!r} must be two instants, the first earlier: 2026-11-01..2026-11-02T12:00", param, ctx)
         return Span(start, end)
-
-
-def _instant(text: str) -> int:
-    at = datetime.fromisoformat(text.strip())
-    return to_ms(at if at.tzinfo else at.replace(tzinfo=UTC))
 
 
 @click.command()
@@ -67,8 +62,8 @@ def collect(
     """Fill every slot that is due, once, without Dagster.
 
     Safe to run beside the schedules, to kill and to run again: what is
-    settled is not asked for twice, unless --again says so. Exit 1 when some series could not be
-    read; the rest is stored.
+    settled is not asked for twice, unless --again says so. Exit 1 when some
+    series could not be read; the rest is stored.
     """
     settings = Settings.load()
     if again and window is None:
@@ -80,28 +75,14 @@ def collect(
         print_json(_document(markets, report))
     else:
         _show(markets, report)
-    ctx.exit(1 if report.failures or report.skipped else 0)
+    ctx.exit(0 if report.is_whole else 1)
 
 
 def run(pipeline: Pipeline, wanted: Wanted, *, quiet: bool) -> tuple[MarketsReport, FillReport]:
     """Refresh the markets, then fill; a progress bar unless ``quiet``."""
-    settings = pipeline.settings
-    markets = refresh_markets(
-        pipeline.source,
-        pipeline.database,
-        pipeline.clock,
-        coins=settings.markets,
-        intervals=settings.intervals,
-        universe=settings.universe,
-    )
-    require_tracked(settings, wanted.coins, markets.tracked)
-    with progress(console()) as bar:
-        task = bar.add_task("candles", total=None, note="", visible=not quiet)
-
-        def advance(report: FillReport) -> None:
-            done = report.landed + len(report.failures) + report.skipped
-            bar.update(task, total=report.planned, completed=done, note=f"{report.received:,} candles")
-
+    markets = pipeline.refresh_markets()
+    require_tracked(pipeline.settings, wanted.coins, markets.tracked)
+    with fill_bar("candles", lambda report: f"{report.received:,} candles", quiet=quiet) as advance:
         report = fill(
             pipeline.source,
             pipeline.database,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import UTC, datetime
 from typing import Any
 
 import click
 
-from hl_pipeline.model.interval import Interval
+from hl_pipeline.model.interval import Interval, to_ms
 from hl_pipeline.model.universe import Universe
 from hl_pipeline.settings import Settings
 
@@ -23,6 +24,16 @@ class Names(click.ParamType):
         if "" in names:
             self.fail(f"{value!r} must be names between single commas, such as BTC,ETH", param, ctx)
         return names
+
+
+def instant_ms(text: str) -> int:
+    """A day or an instant as ms UTC; UTC unless it says otherwise.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    at = datetime.fromisoformat(text.strip())
+    return to_ms(at if at.tzinfo else at.replace(tzinfo=UTC))
 
 
 def judged_intervals(

@@ -83,6 +83,16 @@ class FillReport:
     failures: list[str] = field(default_factory=list)
     coins_failed: set[str] = field(default_factory=set)
 
+    @property
+    def finished(self) -> int:
+        """Requests whose fate is known: landed, failed or skipped."""
+        return self.landed + len(self.failures) + self.skipped
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing was left over."""
+        return not self.failures and not self.skipped
+
     def add(self, answer: CandleAnswer, landing: Landing) -> None:
         """Count one landed answer."""
         self.landed += 1

@@ -81,7 +81,7 @@ class Progress:
     def sentence(self, report: FillReport) -> str:
         """Requests answered, weight, rows, failures and the time that is left at the pace so far."""
         asked = self._asked
-        done = report.landed + len(report.failures) + report.skipped
+        done = report.finished
         failed = f", {len(report.failures)} failed" if report.failures else ""
         return (
             f"{done:,} of {max(report.planned, done):,} requests{failed}, {report.weight:,} of about "

@@ -1,4 +1,4 @@
--- The same as it was known at an instant.
+-- Which candles of a window were known of a series at an instant, oldest first, column by column?
 select
     coalesce(array_agg(hl.epoch_ms(open_time)), '{}') as open_ms,
     coalesce(array_agg(open::text), '{}') as open,

@@ -1,4 +1,5 @@
--- The same, with flat candles for slots that are proven empty; those have no finality.
+-- Which candles does a series hold in a window, oldest first, column by column, with a flat one for each slot that is
+-- proven empty? Those have no finality.
 select
     coalesce(array_agg(hl.epoch_ms(open_time)), '{}') as open_ms,
     coalesce(array_agg(open::text), '{}') as open,

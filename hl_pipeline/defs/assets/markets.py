@@ -4,7 +4,7 @@
 
 import dagster as dg
 
-from hl_pipeline.collect.markets import MarketsReport, contexts_by_stream, refresh_contexts, refresh_markets
+from hl_pipeline.collect.markets import MarketsReport, contexts_by_stream, refresh_contexts
 from hl_pipeline.defs.describe import KINDS, OWNERS, UNIVERSE, columns, said_plainly, table
 from hl_pipeline.defs.partitions import MARKET_PARTITIONS
 from hl_pipeline.runtime import Pipeline
@@ -48,16 +48,7 @@ SHOWN_COINS = 25
 
 def adopt_markets(context: dg.AssetExecutionContext, pipeline: Pipeline) -> MarketsReport:
     """Refresh the markets; whoever is tracked becomes a ``market`` partition and stays one: its candles stay too."""
-    settings = pipeline.settings
-    report = refresh_markets(
-        pipeline.source,
-        pipeline.database,
-        pipeline.clock,
-        coins=settings.markets,
-        intervals=settings.intervals,
-        universe=settings.universe,
-        run_id=context.run.run_id,
-    )
+    report = pipeline.refresh_markets(context.run.run_id)
     context.instance.add_dynamic_partitions(MARKET_PARTITIONS, report.tracked)
     return report
 
