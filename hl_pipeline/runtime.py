@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
+from importlib.metadata import version
 
 from hl_pipeline.collect.fill import FillPolicy
 from hl_pipeline.collect.forecast import BackfillForecast, Budget, Ceiling, forecast_backfill
@@ -22,6 +24,7 @@ from hl_pipeline.model.ledger import ProofPolicy
 from hl_pipeline.model.settle import SettleTime, settle_time
 from hl_pipeline.model.span import Span
 from hl_pipeline.model.tariff import request_weight
+from hl_pipeline.notify.error_reports import ErrorReports
 from hl_pipeline.settings import Settings
 from hl_pipeline.source.endpoint import info_url
 from hl_pipeline.source.rest import HyperliquidRest
@@ -157,6 +160,18 @@ def endpoint_registry(database: Database, clock: Clock) -> PostgresEndpoints:
 def budget_weight(settings: Settings) -> int:
     """Weight a minute that all our processes together may spend."""
     return int(settings.weight_per_minute * BUDGET_SHARE)
+
+
+def open_error_reports(settings: Settings) -> ErrorReports | None:
+    """Where failures are reported, the same for all of this process; null when HL_SENTRY_DSN names nothing."""
+    if settings.sentry_dsn is None:
+        return None
+    return _error_reports(settings.sentry_dsn.get_secret_value(), settings.venue)
+
+
+@cache
+def _error_reports(dsn: str, venue: str) -> ErrorReports:
+    return ErrorReports(dsn, release=f"hl_pipeline@{version('hl-pipeline')}", environment=venue)
 
 
 def open_database(settings: Settings, *, application_name: str = "hl_pipeline") -> Database:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from hl_pipeline.cli.lazy import Lazy, LazyGroup
+from hl_pipeline.model.redact import hide_variables
+from hl_pipeline.notify.last_words import guard_process
 
 _HERE = "hl_pipeline.cli"
 
@@ -43,8 +47,16 @@ def hl() -> None:
 
 
 def main() -> None:
-    """The console script."""
+    """The console script. Whatever it dies of, it says so without secrets, and reports it where it was asked to."""
+    hide_variables(os.environ)
+    guard_process(_crashed)
     hl(prog_name="hl")
+
+
+def _crashed(error: BaseException) -> None:
+    from hl_pipeline.cli.crash import report_crash
+
+    report_crash(error)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from collections.abc import Collection
 
 import click
 
+from hl_pipeline.cli.crash import reported
 from hl_pipeline.cli.screen import console
 from hl_pipeline.cli.stopping import stopping
 from hl_pipeline.collect.fill import fill
@@ -41,7 +42,7 @@ def stream() -> None:
     for chatty in ("websockets", "httpx", "httpcore"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     settings = Settings.load()
-    with stopping() as signals, open_pipeline(settings, halt=signals.halt) as pipeline:
+    with reported(), stopping() as signals, open_pipeline(settings, halt=signals.halt) as pipeline:
         asyncio.run(follow(pipeline, signals.halt))
 
 
