@@ -23,7 +23,10 @@ from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage
 
+from hl_pipeline.defs.clean_storage import keep_clean
 from hl_pipeline.model.failure import DatabaseUnavailable, InvalidSetting
+from hl_pipeline.model.redact import hide_variables
+from hl_pipeline.notify.last_words import guard_process
 from hl_pipeline.runtime import open_database
 from hl_pipeline.settings import Settings
 
@@ -62,8 +65,13 @@ class ProjectStorage(DagsterStorage, ConfigurableClass):
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:  # noqa: ARG003  # Dagster's signature
-        """Choose the storage; connects, as Dagster's own storages do."""
-        return cls(_chosen(), inst_data)
+        """Choose the storage; connects, as Dagster's own storages do.
+
+        Each of Dagster's processes comes by here before it says anything, so this is where its words are guarded.
+        """
+        hide_variables(os.environ)
+        guard_process()
+        return cls(keep_clean(_chosen()), inst_data)
 
     @property
     def event_log_storage(self) -> EventLogStorage[Any]:

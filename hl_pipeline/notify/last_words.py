@@ -51,7 +51,10 @@ def guard_logs() -> None:
 
 
 def guard_process(on_crash: OnCrash | None = None) -> None:
-    """The same of logs, and of what is printed when the process, or one of its threads, dies of an exception."""
+    """The same of logs, and of what is printed when the process, or one of its threads, dies of an exception.
+
+    A hook that somebody else has set stays.
+    """
     guard_logs()
 
     def crashed(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
@@ -67,5 +70,7 @@ def guard_process(on_crash: OnCrash | None = None) -> None:
         sys.stderr.write(f"Exception in thread {name}:\n")
         crashed(found.exc_type, error, found.exc_traceback)
 
-    sys.excepthook = crashed
-    threading.excepthook = thread_crashed
+    if sys.excepthook is sys.__excepthook__:
+        sys.excepthook = crashed
+    if threading.excepthook is threading.__excepthook__:
+        threading.excepthook = thread_crashed
