@@ -17,10 +17,11 @@ first as (
 )
 
 select
-    coalesce(
-        greatest(
+    case
+        when first.minute is null then 0
+        else greatest(
             floor(extract(epoch from %(now)s::timestamptz - greatest(first.minute, %(since)s::timestamptz)) / 60), 0
-        ), 0
-    )::bigint as minutes,
+        )
+    end::bigint as minutes,
     (select count(*) from minutes where is_fresh) as fresh
 from first

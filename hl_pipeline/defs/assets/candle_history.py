@@ -21,6 +21,7 @@ from hl_pipeline.defs.describe import said_plainly, table
 from hl_pipeline.defs.history import Chosen, history_asset, partition_key
 from hl_pipeline.defs.instants import read_instant
 from hl_pipeline.defs.partitions import month_span
+from hl_pipeline.defs.performance import watched
 from hl_pipeline.defs.pictures import pictures
 from hl_pipeline.model.candle import SeriesKey
 from hl_pipeline.model.failure import InvalidSetting
@@ -95,22 +96,23 @@ def _run(context: dg.AssetExecutionContext, config: CandleWindow, pipeline: Pipe
     window = config.within(chosen.months)
     forecast = _forecast(context, pipeline, interval, chosen, window)
     gone = _announce(context, forecast, chosen)
-    report = backfill(
-        pipeline.source,
-        pipeline.database,
-        pipeline.clock,
-        pipeline.backfill_policy,
-        coins=chosen.coins,
-        intervals=[interval],
-        window=window,
-        run_id=context.run.run_id,
-        on_progress=Progress(forecast.asked, context.log.info),
-    )
+    with watched(context, pipeline, "backfill", Progress(forecast.asked, context.log.info)) as watch:
+        report = backfill(
+            pipeline.source,
+            pipeline.database,
+            pipeline.clock,
+            pipeline.backfill_policy,
+            coins=chosen.coins,
+            intervals=[interval],
+            window=window,
+            run_id=context.run.run_id,
+            on_progress=watch.advance,
+        )
     if report.superseded:
         context.log.warning("%d answers were refused: another run works on these months now", report.superseded)
     for failure in report.failures:
         context.log.warning("%s", failure)
-    outcome = _outcome(forecast, report)
+    outcome = {**_outcome(forecast, report), **watch.metadata()}
     context.log_event(
         dg.AssetObservation(context.asset_key, description="forecast and actual of this run", metadata=outcome)
     )

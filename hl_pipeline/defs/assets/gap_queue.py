@@ -12,6 +12,7 @@ from hl_pipeline.collect.fill import FillReport, fill
 from hl_pipeline.defs.assets.live_candles import fill_metadata, live_candles
 from hl_pipeline.defs.describe import CANDLES, KINDS, OWNERS, columns, instant, said_plainly, table
 from hl_pipeline.defs.instants import read_instant
+from hl_pipeline.defs.performance import RunWatch, watched
 from hl_pipeline.model.budget import Lane
 from hl_pipeline.model.failure import InvalidSetting
 from hl_pipeline.model.gap_queue import GapQueue, summed_up
@@ -89,7 +90,9 @@ def gap_queue(
     *Never materialized* is well: the sensor `drain_open_gaps` starts a run only when something older is due.
     """
     with said_plainly():
-        report = _ask(pipeline, config, context.run.run_id)
+        with watched(context, pipeline, "gap") as watch:
+            report = _ask(pipeline, config, context.run.run_id, watch)
+            watch.failed = len(report.failures)  # of both lanes
         now_ms = pipeline.clock.now_ms()
         left = due_queue(pipeline.database, now_ms, pipeline.policy.proof)
         queue = read_queue(pipeline, now_ms)
@@ -101,11 +104,12 @@ def gap_queue(
             "still due": left.slots,
             "still due, requests": len(left.requests),
             **fill_metadata(report),
+            **watch.metadata(),
         }
     )
 
 
-def _ask(pipeline: Pipeline, config: DrainConfig, run_id: str) -> FillReport:
+def _ask(pipeline: Pipeline, config: DrainConfig, run_id: str, watch: RunWatch) -> FillReport:
     """Work off the queue, or read the window that the config names again."""
     window = config.window()
     if window is None:
@@ -116,6 +120,7 @@ def _ask(pipeline: Pipeline, config: DrainConfig, run_id: str) -> FillReport:
             pipeline.policy,
             most_requests=config.max_requests or pipeline.settings.batch_requests,
             run_id=run_id,
+            on_progress=watch.advance,
         )
     return fill(
         pipeline.source,
@@ -126,6 +131,7 @@ def _ask(pipeline: Pipeline, config: DrainConfig, run_id: str) -> FillReport:
         window=window,
         again=True,
         run_id=run_id,
+        on_progress=watch.advance,
     )
 
 

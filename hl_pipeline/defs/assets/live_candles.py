@@ -7,6 +7,7 @@ import dagster as dg
 from hl_pipeline.collect.fill import FillReport, fill
 from hl_pipeline.defs.assets.markets import adopt_markets, markets, record_markets
 from hl_pipeline.defs.describe import CANDLES, COLLECTED_LATELY, KINDS, OWNERS, columns, instant, said_plainly, table
+from hl_pipeline.defs.performance import watched
 from hl_pipeline.defs.pictures import pictures
 from hl_pipeline.model.candle import SeriesKey
 from hl_pipeline.model.gap_queue import live_slots
@@ -62,14 +63,16 @@ def live_candles(context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[P
     """
     with said_plainly():
         _adopt_if_new(context, pipeline)
-        report = fill(
-            pipeline.source,
-            pipeline.database,
-            pipeline.clock,
-            pipeline.policy,
-            only=live_slots,
-            run_id=context.run.run_id,
-        )
+        with watched(context, pipeline, "live") as watch:
+            report = fill(
+                pipeline.source,
+                pipeline.database,
+                pipeline.clock,
+                pipeline.policy,
+                only=live_slots,
+                run_id=context.run.run_id,
+                on_progress=watch.advance,
+            )
         with pipeline.database.connection() as connection:
             now_ms = pipeline.clock.now_ms()
             settled = coverage.by_interval(connection, now_ms, pipeline.policy.proof.settle_ms)
@@ -88,7 +91,7 @@ def live_candles(context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[P
         )
     told = {**fill_metadata(report), **coverage_metadata(settled), **gap_metadata(gaps, now_ms)}
     told["settle time"] = pipeline.settle.sentence
-    return dg.MaterializeResult(metadata={**told, **drawn})
+    return dg.MaterializeResult(metadata={**told, **watch.metadata(), **drawn})
 
 
 def fill_metadata(report: FillReport) -> dict[str, dg.MetadataValue | int | str]:
