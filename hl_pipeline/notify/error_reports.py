@@ -31,12 +31,14 @@ _LONGEST_TEXT = 4_000
 class Told:
     """An exception that another process met, as it told of it. ``frames`` are (file, line, function), outermost first.
 
-    ``text`` is what it said, without its class.
+    ``text`` is what it said, without its class; ``on_purpose`` that we raised it ourselves, though it is none of
+    `model.failure`.
     """
 
     kind: str
     text: str
     frames: Sequence[tuple[str, int, str]] = ()
+    on_purpose: bool = False
 
 
 class ErrorReports:
@@ -96,6 +98,8 @@ class ErrorReports:
         """
         typed = next((kind for told in chain if (kind := _typed(told.kind)) is not None), None)
         event = _event(where, typed, [_value(told) for told in reversed(chain)], tags or {})
+        if typed is None and chain[0].on_purpose:
+            event |= {"level": "error", "fingerprint": [where, chain[0].kind]}
         self._send({**event, "event_id": uuid.uuid5(uuid.NAMESPACE_OID, f"hl_pipeline {number}").hex})
 
     def close(self) -> None:

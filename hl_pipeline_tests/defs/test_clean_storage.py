@@ -105,12 +105,11 @@ def test_no_tick_no_backfill_and_no_heartbeat_holds_one(
 ) -> None:
     error = SerializableErrorInfo(f"it was {CANARY}\n", [f"  File x, line 1\n    {CANARY}\n"], "ValueError", None, None)
     tick = instance.create_tick(TickData("origin", "sensor", InstigatorType.SENSOR, TickStatus.STARTED, 1.0))
-    failed = tick.with_status(TickStatus.FAILURE, error=error)  # type: ignore[no-untyped-call]  # of Dagster
-    instance.update_tick(failed)
+    instance.update_tick(tick.with_status(TickStatus.FAILURE, error=error))
     instance.add_daemon_heartbeat(DaemonHeartbeat(1.0, "SENSOR", "here", [error]))
     backfill = PartitionBackfill("b1", BulkActionStatus.REQUESTED, False, {}, 1.0, partition_names=["p"])
     instance.add_backfill(backfill)
-    instance.update_backfill(backfill.with_status(BulkActionStatus.FAILED).with_error(error))
+    instance.update_backfill(backfill.with_status(BulkActionStatus.FAILED).with_error(error))  # type: ignore[no-untyped-call]
     kept = everything(tmp_path, empty_database_url)
     if type(instance.event_log_storage).__name__.startswith("Postgres"):
         assert kept.count("it was ***") == 3

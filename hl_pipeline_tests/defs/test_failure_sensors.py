@@ -12,12 +12,15 @@ from hl_pipeline.defs.launch import run_job
 from hl_pipeline.defs.sensors.failures import alert_on_failed_runs, follow_successful_runs
 from hl_pipeline.model.clock import ManualClock
 from hl_pipeline.model.failure import ExchangeUnavailable
+from hl_pipeline.model.redact import hide
 from hl_pipeline.runtime import Pipeline
 from hl_pipeline.storage import alerts
 from hl_pipeline.storage.overview import OpenAlert
 from hl_pipeline_tests.fakes import FakeExchange
+from hl_pipeline_tests.notify.sentry import sentry
 
 HOLDS = {"now": False}
+SAYS = {"now": "found 3, at most 0"}
 
 
 @dg.asset
@@ -30,7 +33,7 @@ def holds() -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         passed=HOLDS["now"],
         severity=dg.AssetCheckSeverity.ERROR,
-        description="found 3, at most 0",
+        description=SAYS["now"],
         metadata={"next step": "mend it"},
     )
 
@@ -112,6 +115,7 @@ def test_a_secret_in_an_exception_does_not_reach_the_alert(
         "alert_urls": (SecretStr("json://example.com/canary3three3"),),
     }
     keeping = replace(pipeline, settings=pipeline.settings.model_copy(update=secret))
+    hide(*keeping.settings.secrets)
     said = "canary%40one1 canary@one1 canary-two-canary-two http://example.com/canary3three3"
     exchange.error = lambda _: ExchangeUnavailable(said)
     failed(instance, keeping)
@@ -121,3 +125,31 @@ def test_a_secret_in_an_exception_does_not_reach_the_alert(
     alerts_said = [line for line in caplog.messages if line.startswith("alert ")]
     assert alerts_said
     assert "canary" not in alert.summary + "".join(alerts_said)
+
+
+def test_a_secret_in_what_a_check_found_does_not_reach_its_alert(
+    pipeline: Pipeline, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hide("canary-of-a-check")
+    monkeypatch.setitem(SAYS, "now", "found canary-of-a-check, password=four; at most 0")
+    checked(instance, pipeline, passes=False)
+    (alert,) = open_alerts(pipeline)
+    assert "found ***, password=***; at most 0" in alert.summary
+
+
+def test_a_failed_run_is_one_event_of_the_kind_that_failed_it(
+    pipeline: Pipeline, instance: dg.DagsterInstance, exchange: FakeExchange
+) -> None:
+    exchange.error = lambda _: ExchangeUnavailable("the exchange at http://u:pa55@h is down")
+    with sentry() as server:
+        settings = pipeline.settings.model_copy(update={"sentry_dsn": SecretStr(server.dsn)})
+        failed(instance, replace(pipeline, settings=settings))
+    (event,) = server.events
+    assert server.others == []
+    assert (event["level"], event["transaction"]) == ("error", "collect")
+    assert event["fingerprint"] == ["collect", "Failure"]
+    assert event["tags"]["lane"] == "live"
+    outer = event["exception"]["values"][-1]
+    assert "all 6 requests failed" in outer["value"]
+    assert any(frame["function"] == "live_candles" for frame in outer["stacktrace"]["frames"])
+    assert b"pa55" not in server.raw[0]

@@ -6,6 +6,7 @@ so both the successful and the failed runs are read for what their checks said.
 
 # no postponed annotations here: Dagster refuses a context whose type is a string
 import logging
+import re
 
 import dagster as dg
 from dagster import AssetCheckEvaluation, DagsterEventType
@@ -13,14 +14,15 @@ from dagster import AssetCheckEvaluation, DagsterEventType
 from hl_pipeline.defs.describe import NEXT_STEP
 from hl_pipeline.model.alert import Alert, Severity
 from hl_pipeline.notify.alerts import failed_check, failed_run
-from hl_pipeline.notify.channels import redacted
-from hl_pipeline.runtime import Pipeline
-from hl_pipeline.settings import Settings
+from hl_pipeline.notify.error_reports import Told
+from hl_pipeline.runtime import Pipeline, open_error_reports
 from hl_pipeline.storage import alerts
 
 LOOK_SECONDS = 30
 #: Goes to the code server's standard error, whatever becomes of Dagster's own logs.
 LOG = logging.getLogger("hl_pipeline.alerts")
+#: A line of a traceback, as Python prints it.
+_FRAME = re.compile(r'File "([^"]+)", line (\d+), in (\S+)')
 
 
 @dg.run_failure_sensor(
@@ -32,9 +34,14 @@ LOG = logging.getLogger("hl_pipeline.alerts")
     "what the checks of the failed run said.",
 )
 def alert_on_failed_runs(context: dg.RunFailureSensorContext, pipeline: dg.ResourceParam[Pipeline]) -> None:
-    """Raise the job's alert."""
+    """Report the failure, raise the job's alert, and follow its checks.
+
+    Here and not in the run's process, because a process that was killed, or never began, reports nothing. The sensor
+    meets each failed run once, whatever becomes of the rest.
+    """
     run = context.dagster_run
-    _raise(pipeline, failed_run(run.job_name, run.run_id, without_secrets(pipeline.settings, first_error(context))))
+    _report(context, pipeline)
+    _raise(pipeline, failed_run(run.job_name, run.run_id, first_error(context)))
     _follow_checks(context, pipeline)
 
 
@@ -52,15 +59,6 @@ def follow_successful_runs(context: dg.RunStatusSensorContext, pipeline: dg.Reso
     run = context.dagster_run
     _resolve(pipeline, failed_run(run.job_name, run.run_id, ""))
     _follow_checks(context, pipeline)
-
-
-def without_secrets(settings: Settings, text: str) -> str:
-    """What an exception said, without any secret of ours: it goes into a table, a log and to people."""
-    for address in settings.alert_urls:
-        text = redacted(text, address.get_secret_value())
-    for secret in settings.secrets:
-        text = text.replace(secret, "***")
-    return text
 
 
 def first_error(context: dg.RunFailureSensorContext) -> str:
@@ -86,6 +84,28 @@ def alert_of(check: AssetCheckEvaluation) -> Alert:
         str(step.value) if step else "open the check in the UI; its description says what to do",
         Severity.ERROR if check.severity is dg.AssetCheckSeverity.ERROR else Severity.WARNING,
     )
+
+
+def told_of(context: dg.RunFailureSensorContext) -> list[Told]:
+    """The first failed step's exception and what it came from, outermost first; or what the run's end said."""
+    for event in context.get_step_failure_events():
+        chain, error = [], event.step_failure_data.error
+        while error is not None:
+            frames = [(found[1], int(found[2]), found[3]) for line in error.stack if (found := _FRAME.search(line))]
+            name = error.cls_name or "Exception"
+            text = error.message.strip().rpartition(f"{name}: ")[2]
+            chain.append(Told(name, text, frames, on_purpose=name == dg.Failure.__name__))
+            error = error.cause
+        if chain:
+            return chain
+    return [Told("RunFailure", context.failure_event.message or "it ended without saying why")]
+
+
+def _report(context: dg.RunFailureSensorContext, pipeline: Pipeline) -> None:
+    reports, run = open_error_reports(pipeline.settings), context.dagster_run
+    if reports is not None:
+        tags = {"run": run.run_id, "lane": run.tags.get("hl/lane", "none")}
+        reports.report_told(told_of(context), where=run.job_name, number=run.run_id, tags=tags)
 
 
 def _follow_checks(context: dg.RunStatusSensorContext, pipeline: Pipeline) -> None:
