@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from hl_pipeline.defs.tags import tell
 from hl_pipeline.runtime import Pipeline, open_pipeline
 from hl_pipeline.settings import Settings
 
@@ -22,7 +23,12 @@ def settings_from_environment(_: dg.InitResourceContext) -> Settings:
 
 
 @dg.resource(config_schema={}, description="Database, exchange and clock, opened for one run or tick, closed after it.")
-def pipeline_from_environment(_: dg.InitResourceContext) -> Iterator[Pipeline]:
-    """Open the pipeline; raises what ``open_pipeline`` raises, with the next step in the message."""
+def pipeline_from_environment(context: dg.InitResourceContext) -> Iterator[Pipeline]:
+    """Open the pipeline; raises what ``open_pipeline`` raises, with the next step in the message.
+
+    A run that nobody gave our tags gets them here, the first place of ours that every run comes by.
+    """
     with open_pipeline(Settings.load()) as pipeline:
+        if context.run is not None and context.instance is not None:
+            tell(context.instance, context.run, pipeline)
         yield pipeline

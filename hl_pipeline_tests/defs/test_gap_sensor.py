@@ -53,7 +53,8 @@ def test_after_a_long_silence_it_starts_a_drain_that_says_how_much_and_how_urgen
     )  # two markets: 280 quarters of an hour less the tick's 239 and its margin of 15
     assert found.tags["hl/gap_requests"] == "2"
     assert found.tags["hl/nearest_deadline"].startswith("recoverable for 49 d")
-    assert found.tags["hl/started_because"]
+    assert found.tags["hl/reason"]
+    assert found.tags["hl/markets"] == "BTC, ETH"
 
 
 def test_the_drain_it_starts_empties_the_queue_and_tells_what_was_in_it(

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import dagster as dg
 
 from hl_pipeline.defs import jobs
+from hl_pipeline.defs.tags import run_tags
 from hl_pipeline.model.interval import MINUTE_MS, to_datetime
 from hl_pipeline.runtime import Pipeline
 from hl_pipeline.storage import coverage
+from hl_pipeline.storage.markets import tracked
 
 FIRST_WAIT_MS = MINUTE_MS
 LONGEST_WAIT_MS = 30 * MINUTE_MS
@@ -82,7 +84,9 @@ def restart_stalled_collection(
     if unfinished:
         return dg.SkipReason(f"{stale}; a collection is already under way")
     context.log.warning("%s: starting a collection, attempt %d", stale, backoff.attempts + 1)
-    request = dg.RunRequest(run_key=f"stalled-{now_ms}", tags={"hl/started_because": "data stopped flowing"})
+    with pipeline.database.connection() as connection:
+        coins = tracked(connection)
+    request = dg.RunRequest(run_key=f"stalled-{now_ms}", tags=run_tags(coins, "data stopped flowing"))
     return dg.SensorResult(run_requests=[request], cursor=backoff.answered(now_ms).written())
 
 

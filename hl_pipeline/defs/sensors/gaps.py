@@ -7,10 +7,12 @@ from hl_pipeline.collect.drain import due_queue
 from hl_pipeline.defs import jobs
 from hl_pipeline.defs.assets.gap_queue import read_queue
 from hl_pipeline.defs.sensors.freshness import UNFINISHED
+from hl_pipeline.defs.tags import run_tags
 from hl_pipeline.model.interval import MINUTE_MS
 from hl_pipeline.model.open_gap import recoverable
 from hl_pipeline.runtime import Pipeline
 from hl_pipeline.storage import fetches
+from hl_pipeline.storage.markets import tracked
 
 #: So many requests in a row without an answer, the last one so lately: no drain is started into an outage.
 SILENT_REQUESTS = 8
@@ -40,6 +42,7 @@ def drain_open_gaps(
         )
     said = f"{due.slots:,} slots in {len(due.requests):,} requests are due, {recoverable(due.deadline_ms, now_ms)}"
     with pipeline.database.connection() as connection:
+        coins = tracked(connection)
         error = fetches.unanswered(connection, now_ms, count=SILENT_REQUESTS, lately_ms=SILENT_FOR_MS)
     if error is not None:
         return dg.SkipReason(
@@ -49,7 +52,7 @@ def drain_open_gaps(
     return dg.RunRequest(
         run_key=f"drain-{now_ms}",
         tags={
-            "hl/started_because": "gaps behind the live edge are due",
+            **run_tags(coins, "gaps behind the live edge are due"),
             "hl/gap_slots": str(due.slots),
             "hl/gap_requests": str(len(due.requests)),
             "hl/nearest_deadline": recoverable(due.deadline_ms, now_ms),
