@@ -20,7 +20,7 @@ from hl_pipeline.defs.assets.live_candles import live_candles
 from hl_pipeline.defs.assets.market_context_history import market_context_history
 from hl_pipeline.defs.assets.markets import market_contexts, markets
 from hl_pipeline.defs.assets.system_health import system_health
-from hl_pipeline.defs.checks.contracts import candles_contract, metrics_contract
+from hl_pipeline.defs.checks.contracts import contract_suites
 from hl_pipeline.defs.checks.funding import funding_is_fresh
 from hl_pipeline.defs.checks.ledger import ledger_holds
 from hl_pipeline.defs.checks.reconciliation import reconciliation
@@ -55,7 +55,7 @@ ASSETS = [
     system_health,
     data_contracts,
 ]
-CHECKS = [vital_signs, ledger_holds, reconciliation, funding_is_fresh, candles_contract, metrics_contract]
+CHECKS = [vital_signs, ledger_holds, reconciliation, funding_is_fresh, contract_suites]
 JOBS: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [
     jobs.collect,
     jobs.drain_gaps,

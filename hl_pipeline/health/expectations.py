@@ -1,24 +1,52 @@
-"""Data contracts as Great Expectations suites, evaluated on a DataFrame.
+"""Great Expectations as a judge of DataFrames: rules in, plain outcomes with sampled rows out.
 
 great_expectations is imported inside the function that needs it: it costs 3 to 7 s and 250 MB a process. Its
-results are turned into plain values, because its own hold numpy scalars that no JSON encoder takes.
+results are turned into plain values, because its own hold numpy scalars that no JSON encoder takes. The suites
+themselves stand in ``suites.py``.
 """
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_SAMPLE = 5
+#: So many offending rows are shown of one rule.
+SAMPLED = 10
+_IN_SENTENCE = 3
+
+
+class Rule(NamedTuple):
+    """One expectation: its name says what holds, ``kind`` is Great Expectations' class for it."""
+
+    name: str
+    severity: Literal["error", "warning"]
+    kind: str
+    arguments: Mapping[str, Any]
+
+    @property
+    def words(self) -> str:
+        """The name as people read it."""
+        return self.name.replace("_", " ")
+
+    @property
+    def judged(self) -> list[str]:
+        """The columns it looks at."""
+        columns = self.arguments.get("column_list") or [self.arguments["column"]]
+        return [str(column) for column in columns]
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """One expectation's outcome. ``severity`` is warning or error; ``sample`` shows up to five offending values."""
+    """One expectation's outcome.
+
+    ``severity`` is warning or error; ``sample`` shows up to ten offending values, and ``rows`` the rows they stand
+    in: the suite's key columns and what was judged, as text.
+    """
 
     name: str
     passed: bool
@@ -26,67 +54,16 @@ class Expected:
     unexpected_count: int
     sample: list[str]
     sentence: str
+    rows: list[dict[str, str]]
 
 
-def candles_keep_their_contract(candles: pd.DataFrame) -> list[Expected]:
-    """Judge candles: columns coin, interval, open_time (UTC), open, high, low, close, volume, trades.
+def evaluate(frame: pd.DataFrame, keys: Sequence[str], rules: Sequence[Rule]) -> list[Expected]:
+    """The outcome of each rule, in their order; ``keys`` are the columns that tell one row from another.
 
-    Prices may be Decimal or float; the frame is not changed.
+    Raises:
+        RuntimeError: a rule could not be evaluated, which says nothing about the data.
     """
-    frame = candles.copy()
-    for column in ("open", "high", "low", "close", "volume"):
-        frame[column] = frame[column].astype(float)
-    frame["price_range"] = frame["high"] / frame["low"] - 1
-    frame["above_low"] = frame[["open", "close"]].min(axis=1) - frame["low"]
-    frame["below_high"] = frame["high"] - frame[["open", "close"]].max(axis=1)
-    steps = frame["interval"].map({"1m": 60, "5m": 300, "15m": 900, "1h": 3600, "4h": 14400, "1d": 86400})
-    frame["off_grid_s"] = frame["open_time"].map(lambda at: at.timestamp()) % steps
-    frame["volume_without_trades"] = frame["volume"].where(frame["trades"] == 0, 0.0)
-    return _evaluate(frame, _candle_rules())
-
-
-def metrics_keep_their_contract(metrics: pd.DataFrame) -> list[Expected]:
-    """Judge latest metrics: columns coin, metric, value, confidence; prices positive, one row a coin and metric."""
-    frame = metrics.copy()
-    frame["value"] = frame["value"].astype(float)
-    frame["confidence"] = frame["confidence"].astype(float)
-    signed = frame["metric"].isin(["funding", "change_24h"])
-    frame["value_of_unsigned"] = frame["value"].where(~signed, 0.0)
-    return _evaluate(frame, _metric_rules())
-
-
-def _candle_rules() -> list[tuple[str, str, str, dict[str, Any]]]:
-    """Name, severity, expectation class, arguments."""
-    between = "ExpectColumnValuesToBeBetween"
-    known = ["1m", "5m", "15m", "1h", "4h", "1d"]
-    return [
-        ("candles_have_a_coin", "error", "ExpectColumnValuesToNotBeNull", {"column": "coin"}),
-        ("intervals_are_known", "error", "ExpectColumnValuesToBeInSet", {"column": "interval", "value_set": known}),
-        ("opens_lie_on_the_grid", "error", between, {"column": "off_grid_s", "min_value": 0, "max_value": 0}),
-        ("one_row_a_slot", "error", "ExpectCompoundColumnsToBeUnique",
-         {"column_list": ["coin", "interval", "open_time"]}),
-        ("prices_are_positive", "error", between, {"column": "low", "min_value": 0, "strict_min": True}),
-        ("low_is_lowest", "error", between, {"column": "above_low", "min_value": 0}),
-        ("high_is_highest", "error", between, {"column": "below_high", "min_value": 0}),
-        ("volume_is_not_negative", "error", between, {"column": "volume", "min_value": 0}),
-        ("volume_needs_trades", "error", between, {"column": "volume_without_trades", "max_value": 0}),
-        ("prices_stay_within_half_in_one_candle", "warning", between,
-         {"column": "price_range", "max_value": 0.5, "mostly": 0.999}),
-    ]  # fmt: skip
-
-
-def _metric_rules() -> list[tuple[str, str, str, dict[str, Any]]]:
-    between = "ExpectColumnValuesToBeBetween"
-    return [
-        ("one_row_a_coin_and_metric", "error", "ExpectCompoundColumnsToBeUnique", {"column_list": ["coin", "metric"]}),
-        ("metrics_have_a_value", "error", "ExpectColumnValuesToNotBeNull", {"column": "value"}),
-        ("only_funding_and_change_are_signed", "error", between, {"column": "value_of_unsigned", "min_value": 0}),
-        ("confidence_is_a_share", "error", between, {"column": "confidence", "min_value": 0, "max_value": 1}),
-        ("metrics_carry_a_confidence", "warning", "ExpectColumnValuesToNotBeNull", {"column": "confidence"}),
-    ]
-
-
-def _evaluate(frame: pd.DataFrame, rules: list[tuple[str, str, str, dict[str, Any]]]) -> list[Expected]:
+    frame = frame.reset_index(drop=True)
     with warnings.catch_warnings():
         # Great Expectations and the libraries it loads warn of their own future, which is not ours to mend.
         warnings.filterwarnings("ignore", category=DeprecationWarning, module="great_expectations|marshmallow|altair")
@@ -94,22 +71,35 @@ def _evaluate(frame: pd.DataFrame, rules: list[tuple[str, str, str, dict[str, An
 
         context = gx.get_context(mode="ephemeral")
         context.variables.progress_bars = cast("Any", {"globally": False})
-        made = [getattr(gx.expectations, kind)(**arguments) for _, _, kind, arguments in rules]
+        made = [getattr(gx.expectations, rule.kind)(**rule.arguments) for rule in rules]
         asset = context.data_sources.add_pandas("rows").add_dataframe_asset("rows")
         batch = asset.add_batch_definition_whole_dataframe("all").get_batch({"dataframe": frame})
-        outcomes = [batch.validate(expectation) for expectation in made]
-    return [_plain(rule, outcome, len(frame)) for rule, outcome in zip(rules, outcomes, strict=True)]
+        wanted = {"result_format": "SUMMARY", "partial_unexpected_count": SAMPLED}
+        outcomes = [batch.validate(expectation, result_format=wanted) for expectation in made]
+    return [_plain(rule, outcome, frame, keys) for rule, outcome in zip(rules, outcomes, strict=True)]
 
 
-def _plain(rule: tuple[str, str, str, dict[str, Any]], outcome: Any, rows: int) -> Expected:
-    name, severity, _, _ = rule
-    broken = (outcome.exception_info or {}).get("exception_message")
-    if broken:
-        raise RuntimeError(f"expectation {name} could not be evaluated: {broken}")
-    count = int(outcome.result.get("unexpected_count") or 0)
-    sample = [str(value) for value in (outcome.result.get("partial_unexpected_list") or [])[:_SAMPLE]]
-    words = name.replace("_", " ")
-    sentence = f"{words}: {count} of {rows} rows do not" if count else f"{words}: all {rows} rows"
+def _plain(rule: Rule, outcome: Any, frame: pd.DataFrame, keys: Sequence[str]) -> Expected:
+    found = outcome.result or {}
+    if "unexpected_count" not in found:  # Great Expectations calls what it could not evaluate a failed expectation
+        raise RuntimeError(f"expectation {rule.name} could not be evaluated: {_first_exception(outcome)}")
+    count = int(found["unexpected_count"] or 0)
+    passed = bool(outcome.success)
+    sample = [str(value) for value in (found.get("partial_unexpected_list") or [])[:SAMPLED]]
+    shown = list(dict.fromkeys([*keys, *rule.judged]))
+    places = [] if passed else list(found.get("partial_unexpected_index_list") or [])[:SAMPLED]
+    rows = [{column: str(frame.at[place, column]) for column in shown} for place in places]
+    sentence = f"{rule.words}: all {len(frame):,} rows"
     if count:
-        sentence += f" (such as {', '.join(sample)}). Next: read these rows' fetches, and fetch their span again"
-    return Expected(name, bool(outcome.success), severity, count, sample, sentence)
+        of = f"{count:,} of {len(frame):,} rows do not"
+        sentence = f"{rule.words}: {of} (such as {', '.join(sample[:_IN_SENTENCE])})"
+    return Expected(rule.name, passed, rule.severity, count, sample, sentence, rows)
+
+
+def _first_exception(outcome: Any) -> str:
+    """What Great Expectations says of its own trouble: one exception, or one a metric."""
+    info = outcome.exception_info or {}
+    for one in [info, *(value for value in info.values() if isinstance(value, dict))]:
+        if one.get("exception_message"):
+            return str(one["exception_message"])
+    return "it did not say why"

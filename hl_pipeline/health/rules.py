@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
+from hl_pipeline.health.runbooks import PAGE_OF_RULE, runbook_path
 from hl_pipeline.health.verdict import Verdict, all_verdicts
 from hl_pipeline.model.alert import Alert, AlertRule, Severity
 from hl_pipeline.model.endpoint import healthy, why_unhealthy
@@ -28,9 +29,10 @@ def _alert(
     """``said`` is a verdict's sentence: what was found, and after ``Next:`` what to do."""
     found, _, step = said.partition(". Next: ")
     grave = severity or rule.severity or Severity.WARNING
-    return Alert(
-        rule.name, grave, found, step or "run `hl health`: it says what was found and what to do", labels or {}
-    )
+    todo = step or "run `hl health`: it says what was found and what to do"
+    if (check := PAGE_OF_RULE.get(rule.name)) is not None:
+        todo = f"{todo} ({runbook_path(check)})"
+    return Alert(rule.name, grave, found, todo, labels or {})
 
 
 def _database_late(rule: AlertRule, v: Vitals, verdicts: Verdicts) -> Iterator[Alert]:

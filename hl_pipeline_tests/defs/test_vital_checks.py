@@ -95,24 +95,6 @@ def test_a_check_that_cannot_look_raises_and_does_not_pass(pipeline: Pipeline, i
     assert outcome.checks == []
 
 
-def test_the_contract_suites_pass_on_what_was_collected_and_say_how_much(
-    pipeline: Pipeline, instance: DagsterInstance
-) -> None:
-    run_job("collect", pipeline=pipeline, instance=instance)
-    outcome = run_job("contracts", pipeline=pipeline, instance=instance)
-    checks = {check.name: check for check in outcome.checks}
-    assert checks["data_contracts/candles_contract"].passed
-    assert "rows keep all 10 rules" in checks["data_contracts/candles_contract"].description
-    assert checks["data_contracts/metrics_contract"].passed
-
-
-def test_the_contract_suites_do_not_pass_without_a_row(pipeline: Pipeline, instance: DagsterInstance) -> None:
-    outcome = run_job("contracts", pipeline=pipeline, instance=instance)
-    assert not outcome.success
-    others = [check.name for check in outcome.checks if not check.name.startswith("data_contracts/reconciles_")]
-    assert others == ["data_contracts/ledger_holds"]
-
-
 @pytest.mark.parametrize("tamper", [False, True])
 def test_the_ledger_check_finds_a_row_that_somebody_removed(
     pipeline: Pipeline, instance: DagsterInstance, tamper: bool

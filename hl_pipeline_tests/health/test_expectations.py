@@ -1,62 +1,28 @@
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
-from typing import Any
-
 import pandas as pd
 import pytest
 
-from hl_pipeline.health.expectations import candles_keep_their_contract, metrics_keep_their_contract
+from hl_pipeline.health.expectations import Rule, evaluate
+
+FRAME = pd.DataFrame({"coin": ["BTC", "ETH", "SOL"], "price": [1.0, -2.0, float("nan")]})
 
 
-def candles() -> pd.DataFrame:
-    start = datetime(2026, 3, 1, tzinfo=UTC)
-    rows = [
-        ("BTC", "1m", start + timedelta(minutes=i), *map(Decimal, ("100", "101", "99", "100.5", "3")), 4)
-        for i in range(20)
-    ]
-    return pd.DataFrame(
-        rows, columns=["coin", "interval", "open_time", "open", "high", "low", "close", "volume", "trades"]
-    )
+def test_what_does_not_hold_is_told_with_its_count_value_and_row() -> None:
+    rule = Rule("prices_are_positive", "warning", "ExpectColumnValuesToBeBetween", {"column": "price", "min_value": 0})
+    (found,) = evaluate(FRAME, ("coin",), [rule])
+    assert (found.passed, found.severity, found.unexpected_count) == (False, "warning", 1)
+    assert found.rows == [{"coin": "ETH", "price": "-2.0"}]
+    assert found.sentence == "prices are positive: 1 of 3 rows do not (such as -2.0)"
 
 
-def test_sound_candles_meet_every_expectation() -> None:
-    found = candles_keep_their_contract(candles())
-    assert len(found) == 10
-    assert [expected.name for expected in found if not expected.passed] == []
-    assert json.dumps([asdict(expected) for expected in found])
+def test_a_rule_that_cannot_be_evaluated_raises_and_does_not_blame_the_data() -> None:
+    rule = Rule("no_such_column", "error", "ExpectColumnValuesToBeBetween", {"column": "nothing", "min_value": 0})
+    with pytest.raises(RuntimeError, match=r"no_such_column could not be evaluated: .*nothing"):
+        evaluate(FRAME, ("coin",), [rule])
 
 
-@pytest.mark.parametrize(
-    ("column", "value", "broken"),
-    [
-        ("low", Decimal("100.2"), "low_is_lowest"),
-        ("high", Decimal("100.2"), "high_is_highest"),
-        ("interval", "7m", "intervals_are_known"),
-        ("open_time", datetime(2026, 3, 1, 0, 3, 1, tzinfo=UTC), "opens_lie_on_the_grid"),
-        ("open_time", datetime(2026, 3, 1, 0, 4, tzinfo=UTC), "one_row_a_slot"),
-        ("trades", 0, "volume_needs_trades"),
-        ("coin", None, "candles_have_a_coin"),
-    ],
-)
-def test_one_broken_row_is_named_with_a_sample(column: str, value: Any, broken: str) -> None:
-    frame = candles().astype({column: object})
-    frame.loc[3, column] = value
-    if column == "open_time":
-        frame["open_time"] = pd.to_datetime(frame["open_time"], utc=True)
-    found = {expected.name: expected for expected in candles_keep_their_contract(frame)}
-    assert not found[broken].passed
-    assert found[broken].unexpected_count >= 1
-    assert "Next:" in found[broken].sentence
-
-
-def test_metrics_are_unique_and_trusted() -> None:
-    frame = pd.DataFrame(
-        [("BTC", "last", Decimal(1), 0.9), ("BTC", "funding", Decimal(-1), 0.9), ("BTC", "last", Decimal(2), None)],
-        columns=["coin", "metric", "value", "confidence"],
-    )
-    broken = {expected.name for expected in metrics_keep_their_contract(frame) if not expected.passed}
-    assert broken == {"one_row_a_coin_and_metric", "metrics_carry_a_confidence"}
+def test_a_rule_that_may_be_broken_now_and_then_passes_and_still_counts() -> None:
+    arguments = {"column": "price", "min_value": 0, "mostly": 0.4}
+    (found,) = evaluate(FRAME, ("coin",), [Rule("mostly", "error", "ExpectColumnValuesToBeBetween", arguments)])
+    assert (found.passed, found.unexpected_count, found.rows) == (True, 1, [])

@@ -9,12 +9,13 @@ select
     candle.low,
     candle.close,
     candle.volume,
-    candle.trades
+    candle.trades,
+    candle.finality::text as finality
 from hl.series
 join hl.market using (market_id)
 -- series by series, by the key's index: joined as a whole, the planner reads months to find a day
 cross join lateral (
-    select open_time, open, high, low, close, volume, trades
+    select open_time, open, high, low, close, volume, trades, finality
     from hl.candle
     where
         series_id = series.series_id

@@ -29,10 +29,11 @@ def data_contracts(pipeline: dg.ResourceParam[Pipeline]) -> dg.MaterializeResult
     """Whether everything stored keeps its contract, hour by hour: the verdicts are this asset's *Checks*.
 
     `ledger_holds` compares the coverage ledger with the candles of the last days; `reconciles_5m` to `reconciles_1d`
-    hold the venue's larger candles against their minutes; `candles_contract` and `metrics_contract` are
-    Great Expectations suites. They stand here and not on the tables they judge, because those are written each
-    minute and Dagster shows a check as not evaluated once its asset is newer. When one fails, its description says
-    what to do.
+    hold the venue's larger candles against their minutes; `candles_contract`, `markets_contract`,
+    `contexts_contract`, `funding_contract` and `metrics_contract` are Great Expectations suites. They stand here and
+    not on the tables they judge, because those are written each minute and Dagster shows a check as not evaluated once
+    its asset is newer. When one fails, its result says how bad that is, until when it can be healed and what to press,
+    and carries its runbook (`docs/runbooks`).
     """
     with said_plainly(), pipeline.database.connection() as connection:
         totals = overview.stored_totals(connection)

@@ -1,101 +1,164 @@
-"""Great Expectations over what readers use: the recent candles and the latest metrics.
+"""Great Expectations over what readers use: candles, markets, quotes, funding and the latest metrics.
 
-The suites stand in ``health/expectations.py``; they and pandas are imported
-only when a check runs, in the hourly ``contracts`` job.
+The suites stand in ``health/suites.py``; Great Expectations and pandas are
+imported only when a check runs, in the hourly ``contracts`` job. Each suite
+reads a bounded, newest part of its relation, and fails or passes on its own.
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, LiteralString
+# no postponed annotations here: Dagster refuses a context whose type is a string
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import dagster as dg
 
 from hl_pipeline.defs.assets.data_contracts import data_contracts
-from hl_pipeline.defs.describe import NEXT_STEP, said_plainly, table
+from hl_pipeline.defs.checks.outcome import judging, outcome, specs_of
+from hl_pipeline.defs.describe import table
+from hl_pipeline.health import suites
+from hl_pipeline.health.expectations import SAMPLED, Expected
 from hl_pipeline.model.interval import to_datetime
 from hl_pipeline.runtime import Pipeline
 from hl_pipeline.storage.sql import query
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from hl_pipeline.health.expectations import Expected
-
-STEP = "read the samples, then the fetches these rows came from (fetch_id in hl.candle), and fetch their span again"
+#: A quote or metric may miss two collections, and a minute for the run itself, before it counts as old.
+_MISSED = 3
+_GRACE_S = 60.0
 
 
-@dg.asset_check(
-    asset=data_contracts,
-    name="candles_contract",
-    description="A Great Expectations suite over the candles of the last day (at least 60 of each series): known "
-    "interval, on the grid, one row a slot, positive ordered prices, volume only with trades, no jump by half. When "
-    "it fails: the table below names the rule and shows the values.",
+class _Contract(NamedTuple):
+    """Which rows are judged (a query of ``sql/queries``), and how.
+
+    ``when_empty`` names the check that judges the absence of rows; without one, no row is nothing to judge, and the
+    check could not run.
+    """
+
+    rows: str
+    judge: Callable[[Any, Pipeline], list[Expected]]
+    described: str
+    when_empty: str = ""
+
+
+def _max_age_s(pipeline: Pipeline) -> float:
+    return _MISSED * pipeline.period_ms / 1000 + _GRACE_S
+
+
+_CONTRACTS = {
+    "candles_contract": _Contract(
+        "candles_for_contract",
+        lambda rows, pipeline: suites.candles_keep_their_contract(rows, pipeline.clock.now_ms()),
+        "A Great Expectations suite over the candles of the last day (at least 60 of each series): known interval, on "
+        "the grid, one row a slot, positive ordered prices, volume exactly where there are trades, whole trades, none "
+        "of the future, none final before its close, no jump by half.",
+    ),
+    "markets_contract": _Contract(
+        "markets_for_contract",
+        lambda rows, pipeline: suites.markets_keep_their_contract(rows, pipeline.clock.now_ms()),
+        "A Great Expectations suite over all markets: one row a coin, known kind, builder markets named by their dex, "
+        "size decimals that leave room for a price, leverage where there is margin and none for spot, delistings "
+        "dated, tracked ones with a reason and seen within three hours.",
+    ),
+    "contexts_contract": _Contract(
+        "contexts_for_contract",
+        lambda rows, pipeline: suites.contexts_keep_their_contract(rows, pipeline.clock.now_ms(), _max_age_s(pipeline)),
+        "A Great Expectations suite over the quotes of the last hour: mark, mid and oracle positive and near each "
+        "other, funding within the exchange's cap of 4 % an hour, no negative volume or open interest, the newest "
+        "quote of each listed market young enough.",
+    ),
+    "funding_contract": _Contract(
+        "funding_for_contract",
+        lambda rows, pipeline: suites.funding_keeps_its_contract(rows, pipeline.clock.now_ms()),
+        "A Great Expectations suite over the newest week of funding rates of each market: one rate an hour, paid at "
+        "most 24 minutes late, within the exchange's cap of 4 % an hour, premiums below one, no hour left out. Before "
+        "the first rate is read it is not evaluated: `funding_is_fresh` judges that.",
+        when_empty="funding_is_fresh",
+    ),
+    "metrics_contract": _Contract(
+        "metrics_for_contract",
+        lambda rows, pipeline: suites.metrics_keep_their_contract(rows, pipeline.clock.now_ms(), _max_age_s(pipeline)),
+        "A Great Expectations suite over the latest metrics: one row a market and metric, a value and a unit in each, "
+        "positive prices, only funding and change may be negative, confidence between 0 and 1, numbers young enough.",
+    ),
+}
+_HELP = " When it fails: its result shows the rule and up to ten of the rows, and says what to press."
+
+
+@dg.multi_asset_check(
+    name="contract_suites",
+    specs=specs_of(data_contracts, {name: found.described + _HELP for name, found in _CONTRACTS.items()}),
+    can_subset=True,
+    description="The Great Expectations suites, one a relation.",
 )
-def candles_contract(pipeline: dg.ResourceParam[Pipeline]) -> dg.AssetCheckResult:
-    """Judge the recent candles."""
-    from hl_pipeline.health.expectations import candles_keep_their_contract
-
-    now = to_datetime(pipeline.clock.now_ms())
-    return _judge(pipeline, query("candles_for_contract"), {"now": now}, candles_keep_their_contract)
-
-
-@dg.asset_check(
-    asset=data_contracts,
-    name="metrics_contract",
-    description="A Great Expectations suite over the latest metrics: one row a market and metric, a value in each, "
-    "only funding and change may be negative, confidence between 0 and 1. When it fails: refresh the view with the "
-    "`recalculate_confidence` job; if it stays, the table below names the rule and shows the values.",
-)
-def metrics_contract(pipeline: dg.ResourceParam[Pipeline]) -> dg.AssetCheckResult:
-    """Judge the latest metrics."""
-    from hl_pipeline.health.expectations import metrics_keep_their_contract
-
-    return _judge(pipeline, query("metrics_for_contract"), {}, metrics_keep_their_contract)
+def contract_suites(
+    context: dg.AssetCheckExecutionContext, pipeline: dg.ResourceParam[Pipeline]
+) -> Iterator[dg.AssetCheckResult]:
+    """Judge each relation by itself; one that cannot be judged fails the step after the others have had their say."""
+    could_not_run: list[str] = []
+    for key in sorted(context.selected_asset_check_keys):
+        try:
+            with judging(key.name):
+                result = _judge(context, key, _CONTRACTS[key.name], pipeline)
+        except dg.Failure as failure:
+            could_not_run.append(failure.description or key.name)
+            continue
+        if result is not None:
+            yield result
+    if could_not_run:
+        raise dg.Failure("; ".join(could_not_run), allow_retries=False)
 
 
 def _judge(
-    pipeline: Pipeline,
-    question: LiteralString,
-    parameters: Mapping[str, Any],
-    suite: Callable[[pd.DataFrame], list[Expected]],
-) -> dg.AssetCheckResult:
-    with said_plainly():
-        frame = _read(pipeline, question, parameters)
-        if frame.empty:
-            raise dg.Failure("there is no row to judge yet: run the `collect` job first; nothing is not a pass")
-        outcomes = suite(frame)
-    broken = [outcome for outcome in outcomes if not outcome.passed]
-    is_grave = any(outcome.severity == "error" for outcome in broken)
-    sentence = "; ".join(outcome.sentence.partition(". Next: ")[0] for outcome in broken)
-    return dg.AssetCheckResult(
+    context: dg.AssetCheckExecutionContext, key: dg.AssetCheckKey, contract: _Contract, pipeline: Pipeline
+) -> dg.AssetCheckResult | None:
+    frame = _read(pipeline, contract.rows)
+    if frame.empty and contract.when_empty:
+        context.log.warning("%s is not evaluated: there is no row yet; see %s", key.name, contract.when_empty)
+        return None
+    if frame.empty:
+        raise dg.Failure(f"{key.name} could not run: there is no row to judge yet, and nothing is not a pass; run the "
+                         "`collect` job first")  # fmt: skip
+    found = contract.judge(frame, pipeline)
+    broken = [one for one in found if not one.passed]
+    return outcome(
+        key,
         passed=not broken,
-        severity=dg.AssetCheckSeverity.ERROR if is_grave else dg.AssetCheckSeverity.WARN,
-        description=sentence or f"{len(frame):,} rows keep all {len(outcomes)} rules",
+        found="; ".join(one.sentence for one in broken) or f"{len(frame):,} rows keep all {len(found)} rules",
+        is_grave=any(one.severity == "error" for one in broken),
         metadata={
             "rows judged": len(frame),
-            "rules": table([_line(outcome) for outcome in outcomes]),
-            **({NEXT_STEP: STEP} if broken else {}),
+            "rules broken": len(broken),
+            "rules": table([_line(one) for one in found]),
+            **({"failing rows": table(failing_rows(broken))} if broken else {}),
         },
     )
 
 
-def _line(outcome: Expected) -> dict[str, str | int]:
+def failing_rows(broken: Sequence[Expected]) -> list[dict[str, str]]:
+    """At most ten rows, some of every broken rule: the rule, then the row as text, as rules judge other columns."""
+    share = max(1, SAMPLED // max(1, len(broken)))
+    return [
+        {"rule": one.name.replace("_", " "), "row": ", ".join(f"{name} {value}" for name, value in row.items())}
+        for one in broken
+        for row in one.rows[:share]
+    ][:SAMPLED]
+
+
+def _line(one: Expected) -> dict[str, str | int]:
     return {
-        "rule": outcome.name.replace("_", " "),
-        "holds": "yes" if outcome.passed else "no",
-        "rows against it": outcome.unexpected_count,
-        "sample": ", ".join(outcome.sample) or "-",
-        "severity": outcome.severity,
+        "rule": one.name.replace("_", " "),
+        "holds": "yes" if one.passed else "no",
+        "rows against it": one.unexpected_count,
+        "sample": ", ".join(one.sample[:3]) or "-",
+        "severity": one.severity,
     }
 
 
-def _read(pipeline: Pipeline, question: LiteralString, parameters: Mapping[str, Any]) -> pd.DataFrame:
+def _read(pipeline: Pipeline, name: str) -> Any:
+    """The query's rows as a DataFrame."""
     import pandas as pd
 
     engine = pipeline.database.engine()
     try:
         with engine.connect() as connection:
-            return pd.read_sql_query(question, connection, params=dict(parameters))
+            return pd.read_sql_query(query(name), connection, params={"now": to_datetime(pipeline.clock.now_ms())})
     finally:
         engine.dispose()

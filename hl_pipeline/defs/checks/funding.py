@@ -4,20 +4,23 @@
 import dagster as dg
 
 from hl_pipeline.defs.assets.funding_rates import funding_rates, judge_funding
-from hl_pipeline.defs.checks.vitals import result_of
-from hl_pipeline.defs.describe import said_plainly
+from hl_pipeline.defs.checks.outcome import RUNBOOK, judging, result_of
+from hl_pipeline.health.runbooks import runbook_path
 from hl_pipeline.runtime import Pipeline
+
+NAME = "funding_is_fresh"
 
 
 @dg.asset_check(
     asset=funding_rates,
-    name="funding_is_fresh",
+    name=NAME,
     description="The newest funding rate of every listed, tracked perpetual market is at most an hour older than the "
     "time between two reads of a market, so two hours with 33 markets and eight with 230; delisted ones do not count. "
     "When it fails: run the `refresh_funding` job; its metadata names what failed or is unfinished.",
+    metadata={RUNBOOK: dg.MetadataValue.path(runbook_path(NAME))},
 )
 def funding_is_fresh(pipeline: dg.ResourceParam[Pipeline]) -> dg.AssetCheckResult:
     """Compare the newest stored rate of each market with the clock."""
-    with said_plainly():
+    with judging(NAME):
         verdict = judge_funding(pipeline)
-    return result_of(dg.AssetCheckKey(funding_rates.key, "funding_is_fresh"), verdict)
+    return result_of(dg.AssetCheckKey(funding_rates.key, NAME), verdict)

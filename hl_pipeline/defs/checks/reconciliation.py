@@ -6,14 +6,16 @@ from collections.abc import Iterator
 import dagster as dg
 
 from hl_pipeline.defs.assets.data_contracts import data_contracts
-from hl_pipeline.defs.checks.vitals import result_of, specs_of
-from hl_pipeline.defs.describe import said_plainly, table
+from hl_pipeline.defs.checks.outcome import judging, result_of, specs_of
+from hl_pipeline.defs.describe import table
 from hl_pipeline.health.reconciliation import PERIODS, check_name, on_reconciliation
 from hl_pipeline.model.interval import to_datetime
 from hl_pipeline.model.reconciliation import Mismatch
 from hl_pipeline.runtime import Pipeline
 from hl_pipeline.storage.reconciliation import reconcile
 
+#: So many differing fields are shown; all are in the candles.
+SHOWN = 10
 _DESCRIBED = {
     check_name(interval): f"Every {interval} candle of the last {period} that was read from the venue equals the exact "
     "aggregate of its 1m candles (volume within 1e-9), and no derived one had to be mended within a day. When it "
@@ -32,7 +34,7 @@ def reconciliation(
     context: dg.AssetCheckExecutionContext, pipeline: dg.ResourceParam[Pipeline]
 ) -> Iterator[dg.AssetCheckResult]:
     """Compare every interval in one reading; a mismatch warns and lists both values."""
-    with said_plainly(), pipeline.database.connection() as connection:
+    with judging("reconciliation"), pipeline.database.connection() as connection:
         found = {row.interval: row for row in reconcile(connection, pipeline.clock.now_ms())}
     keys = {key.name: key for key in context.selected_asset_check_keys}
     for interval in PERIODS:
@@ -41,7 +43,7 @@ def reconciliation(
         row = found.get(interval)
         result = result_of(keys[check_name(interval)], on_reconciliation(interval, row))
         listed = [line for mismatch in (*row.mismatches, *row.seen) for line in _lines(mismatch)] if row else []
-        yield result._replace(metadata={**result.metadata, "mismatches": table(listed)})
+        yield result._replace(metadata={**result.metadata, "mismatches": table(listed[:SHOWN])})
 
 
 def _lines(mismatch: Mismatch) -> list[dict[str, str]]:

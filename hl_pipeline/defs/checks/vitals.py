@@ -13,10 +13,13 @@ from hl_pipeline.defs.assets.endpoint_health import endpoint_health
 from hl_pipeline.defs.assets.live_candles import live_candles
 from hl_pipeline.defs.assets.markets import markets
 from hl_pipeline.defs.assets.system_health import vitals_of
-from hl_pipeline.defs.describe import NEXT_STEP, said_plainly
-from hl_pipeline.health.verdict import Verdict, all_verdicts
-from hl_pipeline.model.interval import Interval
+from hl_pipeline.defs.checks.outcome import judging, result_of, specs_of
+from hl_pipeline.health.verdict import all_verdicts
+from hl_pipeline.model.interval import Interval, to_datetime
+from hl_pipeline.model.open_gap import recoverable
+from hl_pipeline.model.vitals import Vitals
 from hl_pipeline.runtime import Pipeline
+from hl_pipeline.storage.gaps import open_gaps
 
 _MARKETS = {
     "api_answers": "The exchange answers: at most 5 % of the requests of the last 15 minutes failed, and 99 % "
@@ -59,11 +62,6 @@ _CANDLES = {
 }
 
 
-def specs_of(asset: dg.AssetsDefinition, described: dict[str, str]) -> list[dg.AssetCheckSpec]:
-    """One spec a name, on ``asset``."""
-    return [dg.AssetCheckSpec(name, asset=asset.key, description=text) for name, text in described.items()]
-
-
 @dg.multi_asset_check(
     name="vital_signs",
     specs=[*specs_of(markets, _MARKETS), *specs_of(endpoint_health, _ENDPOINTS), *specs_of(live_candles, _CANDLES)],
@@ -74,33 +72,38 @@ def vital_signs(
     context: dg.AssetCheckExecutionContext, pipeline: dg.ResourceParam[Pipeline]
 ) -> Iterator[dg.AssetCheckResult]:
     """Judge the chosen checks; one that cannot be judged fails the step, it never passes."""
-    with said_plainly():
-        verdicts = {verdict.name: verdict for verdict in all_verdicts(vitals_of(pipeline))}
+    with judging("vital_signs"):
+        vitals = vitals_of(pipeline)
+        verdicts = {verdict.name: verdict for verdict in all_verdicts(vitals)}
+        deadlines = {name: _until(pipeline, vitals, name) for name, found in verdicts.items() if not found.passed}
     for key in sorted(context.selected_asset_check_keys):
-        yield result_of(key, verdicts.get(key.name))
+        yield result_of(key, verdicts.get(key.name), until=deadlines.get(key.name, ""))
 
 
-def result_of(key: dg.AssetCheckKey, verdict: Verdict | None) -> dg.AssetCheckResult:
-    """The verdict as Dagster's result. Without one, no series of that interval is tracked, which is as configured."""
-    if verdict is None:
-        return dg.AssetCheckResult(
-            asset_key=key.asset_key,
-            check_name=key.name,
-            passed=True,
-            description="no series is tracked that this could be asked of (HL_MARKETS, HL_INTERVALS)",
-        )
-    severity = dg.AssetCheckSeverity.ERROR if verdict.severity == "error" else dg.AssetCheckSeverity.WARN
-    _, _, step = verdict.sentence.partition(". Next: ")
-    told = {
-        name: round(value, 2) if isinstance(value, float) else value
-        for name, value in verdict.numbers.items()
-        if value is not None
-    }
-    return dg.AssetCheckResult(
-        asset_key=key.asset_key,
-        check_name=key.name,
-        passed=verdict.passed,
-        severity=severity,
-        description=verdict.sentence,
-        metadata={**({NEXT_STEP: step} if step else {}), "status": str(verdict.status), **told},
+def _until(pipeline: Pipeline, vitals: Vitals, check: str) -> str:
+    """Until when what the failed check found can be healed, where that is a known instant; else empty."""
+    deadline_ms: int | None = None
+    if check == "gaps_before_deadline" and vitals.endangered is not None:
+        deadline_ms = vitals.endangered.deadline_ms
+    elif check in {"coverage_complete", "no_dead_letters"}:
+        deadline_ms = _nearest_deadline(pipeline, vitals, only_dead=check == "no_dead_letters")
+    elif (row := _BY_FRESHNESS.get(check)) is not None:
+        closed_ms = vitals.intervals[row].newest_close_ms
+        deadline_ms = None if closed_ms is None else row.deadline(closed_ms)
+    if deadline_ms is None:
+        return ""
+    return (
+        f"until {to_datetime(deadline_ms):%Y-%m-%d %H:%M} UTC, when the exchange forgets the first of it "
+        f"({recoverable(deadline_ms, vitals.now_ms)})"
     )
+
+
+def _nearest_deadline(pipeline: Pipeline, vitals: Vitals, *, only_dead: bool) -> int | None:
+    with pipeline.database.connection() as connection:
+        gaps = open_gaps(
+            connection, vitals.now_ms, settle_ms=round(vitals.settle_s * 1000), period_ms=round(vitals.period_s * 1000)
+        )
+    return next((gap.deadline_ms for gap in gaps if (gap.is_dead if only_dead else not gap.is_young)), None)
+
+
+_BY_FRESHNESS = {f"fresh_{interval}": interval for interval in Interval}
