@@ -43,7 +43,8 @@ Repair = Callable[[Collection[str]], object]
 class StreamPolicy:
     """How the stream is landed. ``*_s`` in real seconds, ``*_ms`` in market time.
 
-    ``grace_ms``: so long after a minute's end the last of its frames may come. ``open_every_ms``: an open candle is
+    ``grace_ms``: so long after a minute's end the last of its frames may come. ``silence_ms``: a market that shows
+    nothing for so long, while its socket speaks, counts as not watched. ``open_every_ms``: an open candle is
     stored at most so often. ``public_only``: hosts must lead to addresses of the public
     internet. ``flush_s`` is the writer's pace, ``report_s`` that of its state.
     """
@@ -51,6 +52,7 @@ class StreamPolicy:
     proof: ProofPolicy = field(default_factory=ProofPolicy)
     timing: StreamTiming = field(default_factory=StreamTiming)
     grace_ms: int = 1_000
+    silence_ms: int = 3 * MINUTE_MS
     open_every_ms: int = 5_000
     flush_s: float = 0.25
     report_s: float = 2.0
@@ -109,6 +111,8 @@ class Streamer:
         self._connections = Allowance(self.policy.connects_a_minute, window=window)
         self._messages = Allowance(MOST_MESSAGES, window=window)
         self._joined_ms: dict[str, int] = {}
+        self._heard_ms: dict[str, int] = {}
+        self._silent: set[str] = set()
         self._followed_ms = clock.now_ms()
         self._started_ms = clock.now_ms()
         self._stopped_ms: int | None = None
@@ -169,8 +173,10 @@ class Streamer:
                 line.lag_ms = float(now_ms - open_ms)
             if not self._buffer.put(frame.coin, frame.candle):
                 line.watch.start_over(now_ms)
+            self._hear(frame.coin, now_ms)
         elif isinstance(frame, ContextFrame):
             self._contexts[frame.context.coin] = frame.context
+            self._hear(frame.context.coin, now_ms)
         line.watch.data(now_ms)
         line.count(now_ms)
 
@@ -184,6 +190,13 @@ class Streamer:
     def on_broken(self, socket: int, now_ms: int) -> None:
         """What the connection showed counts up to its last frame."""
         self._lines[socket].watch.break_off(now_ms)
+
+    def _hear(self, coin: str, now_ms: int) -> None:
+        """A market speaks; of one that was silent, nothing of the minute under way may be relied on."""
+        self._heard_ms[coin] = now_ms
+        if coin in self._silent:
+            self._silent.discard(coin)
+            self._joined_ms[coin] = Interval.M1.ceil(now_ms)
 
     # what is followed
 
@@ -217,6 +230,7 @@ class Streamer:
         # of a new market nothing can be known before the minute that begins after it is subscribed
         joined_ms = Interval.M1.ceil(self._clock.now_ms()) + MINUTE_MS
         self._joined_ms = {coin: at_ms for coin, at_ms in self._joined_ms.items() if coin in now}
+        self._silent &= now
         for coin in sorted(now - before):
             self._joined_ms[coin] = joined_ms
             min(self._lines, key=lambda line: len(line.coins)).coins.append(coin)
@@ -276,12 +290,23 @@ class Streamer:
                 continue
             coins_by_since: defaultdict[int, list[str]] = defaultdict(list)
             for coin in line.coins:
+                self._judge_silence(coin, max(since_ms, self._joined_ms.get(coin, 0)), until_ms)
                 coins_by_since[max(since_ms, self._joined_ms.get(coin, 0))].append(coin)
             for own_since_ms, coins in coins_by_since.items():
                 if own_since_ms < until_ms:
                     told = (coins, own_since_ms, until_ms, line.entered_ms, line.socket.status.url)
                     await asyncio.get_running_loop().run_in_executor(thread, self._writer.enter, *told)
             line.entered_ms = until_ms
+
+    def _judge_silence(self, coin: str, since_ms: int, until_ms: int) -> None:
+        """Quotes come for quiet markets, too: one without either has fallen off, and REST has to read it."""
+        if until_ms - max(self._heard_ms.get(coin, 0), since_ms) <= self.policy.silence_ms:
+            return
+        if coin not in self._silent:
+            _LOG.warning("nothing of %s comes over the stream; it is read by the schedule until it does", coin)
+            self._silent.add(coin)
+            self.stats.silent_markets += 1
+        self._joined_ms[coin] = until_ms
 
     # what was missed
 

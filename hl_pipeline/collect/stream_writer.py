@@ -31,7 +31,10 @@ _SWITCHING_PROTOCOLS = 101
 
 @dataclass(slots=True)
 class StreamStats:
-    """What one process has done. ``landed`` rows were written, ``closed`` of them provisional candles."""
+    """What one process has done. ``landed`` rows were written, ``closed`` of them provisional candles.
+
+    ``silent_markets``: how often a market fell silent while its socket spoke.
+    """
 
     landed: int = 0
     closed: int = 0
@@ -39,6 +42,7 @@ class StreamStats:
     watched: int = 0
     repairs: int = 0
     database_failures: int = 0
+    silent_markets: int = 0
 
 
 class StreamWriter:

@@ -41,8 +41,9 @@ class StreamTiming:
     """How long a socket waits for what, in seconds; ``faster`` shortens all alike, for compressed time.
 
     ``silence``: without data for so long the socket counts as dead. ``ping`` keeps the exchange from closing an idle
-    socket after 60 s. ``rotate`` forestalls the forced close. ``back_off`` doubles up to ``longest_back_off`` and
-    starts over once a connection lasted ``settled``. ``between_messages`` paces subscribing.
+    socket after 60 s. ``rotate`` forestalls the forced close. ``return_after``: so long a socket stays elsewhere before
+    it tries the first URL again. ``back_off`` doubles up to ``longest_back_off`` and starts over once a connection
+    lasted ``settled``. ``between_messages`` paces subscribing.
     """
 
     connect: float = 10.0
@@ -50,6 +51,7 @@ class StreamTiming:
     ping: float = 20.0
     subscribe: float = 30.0
     rotate: float = 10_200.0
+    return_after: float = 300.0
     back_off: float = 0.5
     longest_back_off: float = 60.0
     settled: float = 60.0
@@ -202,18 +204,19 @@ class StreamSocket:
 
     async def _follow(self, url: str) -> None:
         """One stretch of the stream, over as many connections as the rotation takes."""
-        self.status.url = url
         self.status.state = "connecting"
+        self.status.url = url  # said before it is tried
         current = await self._prepare(url)
         try:
             while True:
                 self._begin()
-                follower = await self._receive(current, url)
+                follower = await self._receive(current)
                 if follower is None:
                     return
                 # make before break: the old connection ends once the new one is subscribed
                 await current.stack.aclose()
                 current = follower
+                self.status.url = current.url
         finally:
             await current.stack.aclose()
 
@@ -298,12 +301,12 @@ class StreamSocket:
             await connection.send(message, text=True)
             await asyncio.sleep(self._timing.between_messages)
 
-    async def _receive(self, current: _Prepared, url: str) -> _Prepared | None:
+    async def _receive(self, current: _Prepared) -> _Prepared | None:
         """Take frames until the connection ends, or another one stands ready to follow it."""
         connection = current.connection
         pinger = asyncio.create_task(self._ping(connection))
         tender = asyncio.create_task(self._tend(current))
-        succession = asyncio.create_task(self._succeed(url))
+        succession = asyncio.create_task(self._succeed(current.url))
         try:
             while not succession.done():
                 left = self._timing.silence - (time.monotonic() - self._heard)
@@ -338,21 +341,25 @@ class StreamSocket:
                 await self._changed.wait()
 
     async def _succeed(self, url: str) -> _Prepared:
-        """The connection that takes over when this one is old; what fails is tried again."""
-        await asyncio.sleep(self._timing.rotate)
+        """The connection that takes over: at the first URL as soon as that works again, else when this one is old."""
+        first, began = self._urls[0], time.monotonic()
+        pause = self._timing.rotate if url == first else min(self._timing.return_after, self._timing.rotate)
+        await asyncio.sleep(pause)
         while True:
-            try:
-                return await self._prepare(url)
-            except (OSError, TimeoutError, WebSocketException, _Dead) as error:
-                _LOG.info("stream socket %d: no second connection yet: %s", self.number, error)
-                await asyncio.sleep(self._timing.longest_back_off)
+            is_old = time.monotonic() - began >= self._timing.rotate
+            for candidate in dict.fromkeys([first, url] if is_old else [first]):
+                try:
+                    return await self._prepare(candidate)
+                except (OSError, TimeoutError, WebSocketException, _Dead) as error:
+                    _LOG.info("stream socket %d: no second connection at %s yet: %s", self.number, candidate, error)
+            await asyncio.sleep(self._timing.longest_back_off if is_old else pause)
 
     async def _prepare(self, url: str) -> _Prepared:
         """A connection with everything subscribed, and what closes it."""
         async with contextlib.AsyncExitStack() as stack:
             connection = await stack.enter_async_context(self._connected(url))
             asked = await self._subscribe(connection)
-            return _Prepared(connection, stack.pop_all(), asked)
+            return _Prepared(url, connection, stack.pop_all(), asked)
         raise AssertionError("the stack swallows nothing")
 
     def _take(self, message: str | bytes) -> Frame:
@@ -384,6 +391,7 @@ class StreamSocket:
 class _Prepared:
     """A connection that is subscribed to what was ``asked``, with what closes it."""
 
+    url: str
     connection: ClientConnection
     stack: contextlib.AsyncExitStack
     asked: set[Subscription]

@@ -339,3 +339,41 @@ def test_of_a_market_that_comes_later_no_minute_counts_as_watched_before_it_was_
                 await becomes(lambda: known_until(database, "NEW"), 6)
 
     asyncio.run(run())
+
+
+def test_a_market_that_falls_silent_on_a_socket_that_speaks_is_left_to_rest_until_it_speaks_again(
+    database: Database,
+) -> None:
+    track(database, "BTC", "ETH")
+    clock = ManualClock(T0 - 20_000)
+
+    async def run() -> None:
+        with Talker() as talker:
+
+            async def minute(number: int, *coins: str) -> None:
+                clock.set(T0 + number * MINUTE_MS + 2_000)
+                for coin in coins:
+                    talker.say(candle_text(T0 + number * MINUTE_MS, coin=coin))
+                await becomes(lambda: known_until(database), number)
+
+            async with streaming(talker, database, clock) as streamer:
+                for number in range(3):
+                    await minute(number, "ETH", "BTC")
+                await becomes(lambda: known_until(database, "ETH"), 2)
+                for number in range(3, 8):
+                    await minute(number, "BTC")
+                assert known_until(database, "ETH") == 5, "beyond three silent minutes nothing was watched"
+                await minute(8, "ETH", "BTC")
+                await minute(9, "ETH", "BTC")
+                assert known_until(database, "ETH") == 5
+                assert streamer.stats.silent_markets == 1
+                with database.connection() as connection:
+                    connection.execute(
+                        "update hl.series set known_until = %s from hl.market"
+                        " where market.market_id = series.market_id and coin = 'ETH' and interval = '1m'",
+                        (to_datetime(T0 + 9 * MINUTE_MS),),
+                    )
+                await minute(10, "ETH", "BTC")
+                await becomes(lambda: known_until(database, "ETH"), 10)
+
+    asyncio.run(run())

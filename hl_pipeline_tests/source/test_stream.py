@@ -178,6 +178,27 @@ def test_the_second_endpoint_is_used_when_the_first_one_fails_and_the_first_when
     asyncio.run(run())
 
 
+def test_a_socket_elsewhere_returns_to_the_first_endpoint_once_that_works_and_misses_nothing() -> None:
+    async def run() -> None:
+        with ExitStack() as stack:
+            one, two = (stack.enter_context(running()) for _ in range(2))
+            refused = one.faults.add(Fault(FaultKind.WS_REFUSE, **FOREVER))[0]
+            sink = Sink()
+            async with following([one.ws_url, two.ws_url], sink, timing=replace(TIMING, return_after=0.1)) as socket:
+                await sink.until(lambda: len(sink.connected) == 1)
+                assert socket.status.url == two.ws_url
+                broken = len(sink.broken)
+                before = len(one.sockets.log.attempts())
+                await sink.until(lambda: len(one.sockets.log.attempts()) >= before + 2)
+                assert socket.status.url == two.ws_url, "who refuses is tried, and the connection that works is kept"
+                one.faults.remove(refused)
+                await sink.until(lambda: len(sink.connected) == 2)
+                assert socket.status.url == one.ws_url
+                assert len(sink.broken) == broken, "the new connection stood before the old one ended"
+
+    asyncio.run(run())
+
+
 def test_a_redirect_is_not_followed() -> None:
     def elsewhere(_connection: ServerConnection, _request: Request) -> Response:
         return Response(302, "Found", Headers({"Location": other.url, "Content-Length": "0"}))
