@@ -19,6 +19,10 @@ _HERE = "hl_pipeline.cli"
     lazy={
         "demo": Lazy(f"{_HERE}.demo.command", "demo", "See it work: a local exchange misbehaves, the pipeline heals."),
         "up": Lazy(f"{_HERE}.up", "up", "Run everything: Postgres, schedules and the Dagster UI."),
+        "start": Lazy(
+            f"{_HERE}.automation", "start", "Turn schedules and sensors on, all or by name; --list shows them."
+        ),
+        "stop": Lazy(f"{_HERE}.automation", "stop", "Turn schedules and sensors off, all or by name; they stay off."),
         "status": Lazy(f"{_HERE}.status", "status", "What is stored, how old it is, what is missing."),
         "gaps": Lazy(f"{_HERE}.gaps", "gaps", "Every open gap, and for how long it can be recovered."),
         "confidence": Lazy(f"{_HERE}.confidence", "confidence", "How far each series can be trusted, and since when."),

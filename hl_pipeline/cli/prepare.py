@@ -1,4 +1,4 @@
-"""Makes the Dagster home ready and turns the schedules and sensors on: ``python -m hl_pipeline.cli.prepare``.
+"""Makes the Dagster home ready and turns new schedules and sensors on: ``python -m hl_pipeline.cli.prepare``.
 
 A process of its own, because importing Dagster takes a hundred megabytes that the supervisor would hold for as long
 as it runs. It also makes Dagster's tables before three processes at once would try to. What Dagster's processes need
@@ -19,14 +19,17 @@ from hl_pipeline.settings import Settings
 
 
 def prepare(settings: Settings) -> dict[str, str]:
-    """Do it here: make the home, the tables and the switches; returns the environment for Dagster's processes."""
+    """Do it here: make the home, the tables and the switches; returns the environment for Dagster's processes.
+
+    What somebody switched off (`hl stop`, or in the web interface) stays off.
+    """
     from hl_pipeline.defs import launch
 
     with open_database(settings) as database:
         needed = launch.environment(settings, database)
     os.environ.update(needed)
     launch.end_lost_runs()
-    launch.set_automation(True)
+    launch.set_automation(True, undecided_only=True)
     return needed
 
 

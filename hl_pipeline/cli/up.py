@@ -119,7 +119,7 @@ def _block(ground: Ground, station: Station) -> str:
             else f"  Database     {ground.database.address}",
             f"  Logs         {settings.venue_home / 'log'}",
             f"  Stream       {'on: hl stream, kept running' if settings.stream else 'off (HL_STREAM=false)'}",
-            "  Schedules and sensors are on. Ctrl-C stops everything.",
+            "  Schedules and sensors are on, but for those you turned off (hl start --list). Ctrl-C stops everything.",
             "",
         )
     )

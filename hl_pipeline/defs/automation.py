@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection
+from typing import NamedTuple
 
 import dagster as dg
 from dagster import DagsterInstance
@@ -26,20 +27,23 @@ from dagster._core.scheduler.instigation import (
 )
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
+from hl_pipeline.model.failure import InvalidSetting
+
 #: How Dagster names the one repository that a Definitions object makes.
 _REPOSITORY = "__repository__"
 
-#: Without these three the pipeline stands still, or blind.
-ESSENTIAL = frozenset({"collect_each_minute", "refresh_markets_hourly", "health_each_minute"})
 
+class Switch(NamedTuple):
+    """A schedule or sensor and whether it is on; ``when`` is a cron line, or how often a sensor looks.
 
-def share_running(instance: DagsterInstance) -> float | None:
-    """The share of the essential schedules that are on; null for an instance that keeps none."""
-    if instance.schedule_storage is None:
-        return None
-    states = instance.all_instigator_state(instigator_type=InstigatorType.SCHEDULE)
-    running = {state.name for state in states if state.status is InstigatorStatus.RUNNING}
-    return len(running & ESSENTIAL) / len(ESSENTIAL)
+    ``is_decided``: somebody has switched it, on or off, since this instance was made.
+    """
+
+    name: str
+    kind: str
+    running: bool
+    when: str
+    is_decided: bool
 
 
 def set_instigators(
@@ -49,20 +53,49 @@ def set_instigators(
     *,
     running: bool,
     names: Collection[str] | None,
+    undecided_only: bool = False,
 ) -> list[str]:
-    """Give the schedules and sensors of ``definitions`` (or those named) the state; returns their names."""
+    """Give the schedules and sensors of ``definitions`` (or those named) the state; returns the names of those changed.
+
+    ``undecided_only`` leaves alone what somebody has switched before.
+
+    Raises:
+        InvalidSetting: a name is none of theirs.
+    """
+    known = _known(definitions)
+    chosen = sorted(known) if names is None else list(dict.fromkeys(names))
+    unknown = sorted(set(chosen) - set(known))
+    if unknown:
+        raise InvalidSetting(
+            f"there is no schedule or sensor {', '.join(unknown)}: choose among {', '.join(sorted(known))}"
+        )
+    wanted = {name: _state(known[name], location, running=running) for name in chosen}
+    return [name for name, state in wanted.items() if _write(instance, state, undecided_only=undecided_only)]
+
+
+def switches(instance: DagsterInstance, definitions: dg.Definitions, location: str) -> list[Switch]:
+    """Every schedule and sensor of ``definitions`` and how it stands, by kind and name."""
+    found = []
+    for name, definition in sorted(_known(definitions).items()):
+        state = _state(definition, location, running=True)
+        stored = instance.get_instigator_state(state.instigator_origin_id, state.selector_id)
+        is_schedule = isinstance(definition, dg.ScheduleDefinition)
+        running = stored is not None and stored.status is InstigatorStatus.RUNNING
+        when = str(definition.cron_schedule) if isinstance(definition, dg.ScheduleDefinition) else _every(definition)
+        found.append(Switch(name, "schedule" if is_schedule else "sensor", running, when, stored is not None))
+    return sorted(found, key=lambda switch: switch.kind)
+
+
+def _every(sensor: dg.SensorDefinition) -> str:
+    return f"every {sensor.minimum_interval_seconds or 30} s"
+
+
+def _known(definitions: dg.Definitions) -> dict[str, dg.ScheduleDefinition | dg.SensorDefinition]:
     repository = definitions.get_repository_def()
-    known: dict[str, dg.ScheduleDefinition | dg.SensorDefinition] = {
+    return {
         **{schedule.name: schedule for schedule in repository.schedule_defs},
         **{sensor.name: sensor for sensor in repository.sensor_defs},
     }
-    chosen = sorted(known) if names is None else list(names)
-    unknown = sorted(set(chosen) - set(known))
-    if unknown:
-        raise KeyError(f"no schedule or sensor {', '.join(unknown)}: there are {', '.join(sorted(known))}")
-    for name in chosen:
-        _write(instance, _state(known[name], location, running=running))
-    return chosen
 
 
 def _state(definition: dg.ScheduleDefinition | dg.SensorDefinition, location: str, *, running: bool) -> InstigatorState:
@@ -86,15 +119,16 @@ def _state(definition: dg.ScheduleDefinition | dg.SensorDefinition, location: st
     return InstigatorState(origin, InstigatorType.SENSOR, status, sensor)
 
 
-def _write(instance: DagsterInstance, wanted: InstigatorState) -> None:
-    """A stored state keeps its origin, and a sensor its cursor; only what is asked for changes."""
+def _write(instance: DagsterInstance, wanted: InstigatorState, *, undecided_only: bool) -> bool:
+    """A stored state keeps its origin, and a sensor its cursor; only what is asked for changes. True if it did."""
     stored = instance.get_instigator_state(wanted.instigator_origin_id, wanted.selector_id)
     if stored is None:
         instance.add_instigator_state(wanted)
-        return
-    if stored.status is wanted.status:
-        return
+        return True
+    if undecided_only or stored.status is wanted.status:
+        return False
     changed = stored.with_status(wanted.status)
     if isinstance(wanted.instigator_data, ScheduleInstigatorData):
         changed = changed.with_data(wanted.instigator_data)
     instance.update_instigator_state(changed)
+    return True

@@ -18,7 +18,7 @@ from typing import Any
 import dagster as dg
 from dagster import DagsterInstance
 
-from hl_pipeline.defs.automation import set_instigators
+from hl_pipeline.defs.automation import Switch, set_instigators, switches
 from hl_pipeline.defs.listing import build
 from hl_pipeline.defs.tags import REASON
 from hl_pipeline.model.failure import InvalidSetting
@@ -96,17 +96,28 @@ def run_job(
 
 
 def set_automation(
-    running: bool, names: Collection[str] | None = None, *, instance: DagsterInstance | None = None
+    running: bool,
+    names: Collection[str] | None = None,
+    *,
+    undecided_only: bool = False,
+    instance: DagsterInstance | None = None,
 ) -> list[str]:
-    """Turn the schedules and sensors (or those named) of this code location on or off; returns their names.
+    """Turn the schedules and sensors (or those named) of this code location on or off; returns those it changed.
 
-    Needs no running webserver or daemon: they read the state from the instance.
+    Needs no running webserver or daemon: they read the state from the instance, and keep to it after a restart.
+    ``undecided_only`` changes only what nobody has ever switched.
 
     Raises:
-        KeyError: a name is neither a schedule nor a sensor of ours.
+        InvalidSetting: a name is neither a schedule nor a sensor of ours; the message lists those there are.
     """
     with _instance(instance) as used:
-        return set_instigators(used, build(), LOCATION, running=running, names=names)
+        return set_instigators(used, build(), LOCATION, running=running, names=names, undecided_only=undecided_only)
+
+
+def automation(*, instance: DagsterInstance | None = None) -> list[Switch]:
+    """Every schedule and sensor of this code location, schedules first, and whether it is on."""
+    with _instance(instance) as used:
+        return switches(used, build(), LOCATION)
 
 
 def end_lost_runs(*, instance: DagsterInstance | None = None) -> list[str]:

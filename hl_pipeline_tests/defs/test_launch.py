@@ -11,7 +11,7 @@ import dagster as dg
 import pytest
 from dagster._core.scheduler.instigation import InstigatorStatus
 
-from hl_pipeline.defs.launch import end_lost_runs, prepare_instance, run_job, set_automation
+from hl_pipeline.defs.launch import automation, end_lost_runs, prepare_instance, run_job, set_automation
 from hl_pipeline.model.failure import InvalidSetting
 from hl_pipeline.runtime import Pipeline
 from hl_pipeline.storage.engine import Database
@@ -48,15 +48,36 @@ def test_a_run_that_cannot_open_the_pipeline_says_why(
 def test_automation_is_turned_on_and_off_by_name_or_all(stored_instance: dg.DagsterInstance) -> None:
     assert set_automation(True, ["collect_each_minute"], instance=stored_instance) == ["collect_each_minute"]
     assert running(stored_instance) == {"collect_each_minute"}
-    everything = set(set_automation(True, instance=stored_instance))
-    assert {"collect_each_minute", "restart_stalled_collection"} <= everything
-    assert running(stored_instance) == everything
+    others = set(set_automation(True, instance=stored_instance))
+    assert "restart_stalled_collection" in others
+    assert "collect_each_minute" not in others, "it was on already"
+    assert running(stored_instance) == others | {"collect_each_minute"}
     set_automation(False, instance=stored_instance)
     assert running(stored_instance) == set()
 
 
+def test_what_somebody_switched_off_is_left_alone_by_who_turns_on_what_is_new(
+    stored_instance: dg.DagsterInstance,
+) -> None:
+    set_automation(False, ["collect_each_minute", "deliver_alerts"], instance=stored_instance)
+    set_automation(True, undecided_only=True, instance=stored_instance)
+    found = {switch.name: switch for switch in automation(instance=stored_instance)}
+    off = {name for name, switch in found.items() if not switch.running}
+    assert off == {"collect_each_minute", "deliver_alerts"}
+    assert set_automation(True, undecided_only=True, instance=stored_instance) == []
+    assert found["collect_each_minute"] == ("collect_each_minute", "schedule", False, "* * * * *", True)
+    assert found["deliver_alerts"].when == "every 30 s"
+
+
+def test_on_a_new_instance_everything_is_off_and_undecided(stored_instance: dg.DagsterInstance) -> None:
+    found = automation(instance=stored_instance)
+    assert len(found) > 10
+    assert not any(switch.running or switch.is_decided for switch in found)
+    assert [switch.kind for switch in found] == sorted(switch.kind for switch in found)
+
+
 def test_automation_refuses_a_name_it_does_not_know(instance: dg.DagsterInstance) -> None:
-    with pytest.raises(KeyError, match="collect_each_minute"):
+    with pytest.raises(InvalidSetting, match=r"sensor collect_each_second: choose .*collect_each_minute"):
         set_automation(True, ["collect_each_second"], instance=instance)
 
 
