@@ -13,6 +13,7 @@ import binascii
 import hashlib
 import hmac
 import json
+import math
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +22,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from hl_pipeline.serve.guesses import Guesses
 from hl_pipeline.serve.queries import changes_something
 
 #: Health as a probe sees it: HTTP status, what anybody may read, and what those may read who are let in.
@@ -118,6 +120,7 @@ class Guard:
         self._app = app
         self._rules = rules
         self._health = health
+        self._guesses = Guesses()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Judge one connection, and pass it on or refuse it."""
@@ -125,7 +128,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         send = _hardened(send)
-        refusal = self._rules.refusal(scope)
+        refusal = self._judged(scope)
         if scope["type"] == "websocket":
             await self._socket(refusal, scope, receive, send)
         elif scope["path"] == LIVENESS:
@@ -140,6 +143,18 @@ class Guard:
             await self._show(scope, receive, send)
         else:
             await self._app(scope, receive, send)
+
+    def _judged(self, scope: Scope) -> Refusal | None:
+        """The rules' refusal, unless the peer has guessed too many passwords to be told anything."""
+        refusal = self._rules.refusal(scope)
+        given = Headers(scope=scope).get("authorization")
+        if self._rules.password is None or given is None or (refusal is not None and refusal.status == 400):
+            return refusal
+        peer = (scope.get("client") or ("",))[0]
+        wait = self._guesses.wait(peer, given, is_right=refusal is None or refusal.status != 401)
+        if wait is None:
+            return refusal
+        return Refusal(429, "too many wrong passwords", {"retry-after": str(math.ceil(wait))})
 
     async def _socket(self, refusal: Refusal | None, scope: Scope, receive: Receive, send: Send) -> None:
         if refusal is None:
