@@ -62,7 +62,8 @@ class About(NamedTuple):
     was read, in seconds; ``known_until_ms`` how far the exchange has been asked. All three are null when nothing is
     there, and the age of an as-of read is, too. ``score`` and ``grade`` are the newest confidence, of ``scored_ms``.
     ``due`` slots of the window should have a candle by now: ``missing`` of them have none, ``empty`` are proven to
-    have had no trade. ``refresh`` says what was done about late candles.
+    have had no trade, the candles of ``exported`` are in a file (`hl retention restore`). ``refresh`` says what
+    was done about late candles.
     """
 
     coin: str
@@ -79,6 +80,7 @@ class About(NamedTuple):
     missing: int
     empty: int
     refresh: Refresh
+    exported: int = 0
 
 
 class Options(TypedDict, total=False):
@@ -362,7 +364,7 @@ def _about(
             found.due_from_ms <= open_ms < found.due_until_ms and finality in _CLOSED
             for open_ms, finality in zip(columns.open_ms, columns.finality, strict=True)
         )
-        missing = max(0, due - there - found.empty)
+        missing = max(0, due - there - found.empty - found.exported)
     newest_ms = found.newest_close_ms
     return About(
         coin=key.coin,
@@ -379,6 +381,7 @@ def _about(
         missing=missing,
         empty=found.empty,
         refresh=refresh,
+        exported=found.exported,
     )
 
 

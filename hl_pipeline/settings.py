@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -21,6 +21,7 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -29,6 +30,7 @@ from hl_pipeline.model.failure import InvalidSetting
 from hl_pipeline.model.interval import Interval
 from hl_pipeline.model.profile import MANNERS, Manner, Profile
 from hl_pipeline.model.redact import hide_variables, secrets_of
+from hl_pipeline.model.retention import LEAST_DAYS, Bounds, read_bound, read_candle_bounds
 from hl_pipeline.model.universe import Universe
 
 PREFIX = "HL_"
@@ -89,7 +91,9 @@ class Settings(BaseModel):
     ``period_seconds`` is the least time between two collections. ``ui_names`` are further Host headers by which the web
     interface is reached, through a proxy for example; beyond loopback it listens only with ``ui_password``.
     ``viewer_port`` serves a second, read-only interface, by default behind the same password. ``sentry_dsn`` is where
-    failures are reported, nowhere by default. What
+    failures are reported, nowhere by default. ``retention_*`` say how long what is kept: ``180d``, ``2y`` or
+    ``forever``; candles one bound an interval (``1m=365d``), for ever where none is named. ``export_folder`` takes what
+    is exported before it is dropped; by default it is in the venue's own folder. What
     ``profile`` sets (``PROFILED``) counts only where its own variable is not set.
     """
 
@@ -126,6 +130,13 @@ class Settings(BaseModel):
     clock_offset_ms: int = 0
     alert_urls: Annotated[tuple[SecretStr, ...], WordList] = ()
     sentry_dsn: SecretStr | None = None
+    retention_candles: Annotated[tuple[str, ...], CommaList] = ()
+    retention_contexts: str = "180d"
+    retention_fetches: str = "180d"
+    retention_alerts: str = "180d"
+    retention_logs: str = "180d"
+    retention_runs: str = "30d"
+    export_folder: Path | None = None
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -171,6 +182,23 @@ class Settings(BaseModel):
     def dagster_home(self) -> Path:
         """Dagster's folder."""
         return self.venue_home / "dagster"
+
+    @property
+    def exports(self) -> Path:
+        """Where exported months go."""
+        return self.export_folder or self.venue_home / "export"
+
+    @property
+    def retention(self) -> Bounds:
+        """How long what is kept."""
+        return Bounds(
+            candles=read_candle_bounds(self.retention_candles),
+            contexts_ms=read_bound(self.retention_contexts),
+            fetches_ms=read_bound(self.retention_fetches),
+            alerts_ms=read_bound(self.retention_alerts),
+            logs_ms=read_bound(self.retention_logs),
+            runs_ms=read_bound(self.retention_runs),
+        )
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -225,6 +253,23 @@ class Settings(BaseModel):
                     "error=slack://A/B/C or file:///var/log/alerts.jsonl; severities are info, warning, error, critical"
                 )
         return urls
+
+    @field_validator("export_folder")
+    @classmethod
+    def _absolute_if_given(cls, folder: Path | None) -> Path | None:
+        return None if folder is None else folder.expanduser().absolute()
+
+    @field_validator("retention_candles")
+    @classmethod
+    def _are_candle_bounds(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        _judged(read_candle_bounds, texts)
+        return texts
+
+    @field_validator(*(f"retention_{kind}" for kind in LEAST_DAYS))
+    @classmethod
+    def _is_bound(cls, text: str, about: ValidationInfo) -> str:
+        _judged(read_bound, text, LEAST_DAYS[str(about.field_name).removeprefix("retention_")])
+        return text
 
     @field_validator("allowed_hosts")
     @classmethod
@@ -404,6 +449,14 @@ def _judge_dsn(dsn: str) -> None:
         raise ValueError(
             f"reports travel over https, or over http to this machine (127.0.0.1), never to {host}; {form}"
         )
+
+
+def _judged(rule: Callable[..., object], *values: object) -> None:
+    """A rule of the model as one of a field."""
+    try:
+        rule(*values)
+    except InvalidSetting as error:
+        raise ValueError(str(error)) from error
 
 
 def _complaint(detail: Any, given: Mapping[str, str]) -> str:

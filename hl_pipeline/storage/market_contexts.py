@@ -16,7 +16,8 @@ class ContextMonth(NamedTuple):
     The exchange keeps no history of quotes: what was not recorded when it was
     quoted cannot be had, so there is never a ``gap`` that a run could close.
     ``hours`` is in how many hours of the month something was recorded;
-    ``recorded_since_ms`` is the market's first quote of all, null without any.
+    ``recorded_since_ms`` is the market's first quote that is stored, null without any;
+    ``is_exported`` says that the month's quotes of all markets are in a file.
     """
 
     coin: str
@@ -27,6 +28,7 @@ class ContextMonth(NamedTuple):
     content_hash: str | None
     recorded_since_ms: int | None
     now_ms: int
+    is_exported: bool = False
 
     @property
     def gap(self) -> int:
@@ -59,6 +61,8 @@ class ContextMonth(NamedTuple):
             return f"recorded in {self.hours} of {self.due} hours" + (
                 "; the others cannot be had, the exchange keeps no history of quotes" if lost else ""
             )
+        if self.is_exported:
+            return "what was recorded was exported to a file and dropped (`hl retention restore`)"
         if self.month_ms > self.now_ms:
             return "the month has not begun"
         return "source gone: the exchange keeps no history of quotes, and nothing was recorded in this month"

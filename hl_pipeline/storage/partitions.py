@@ -16,7 +16,8 @@ class PartitionState(NamedTuple):
 
     ``month_ms`` is the first instant of the month, UTC. ``content_hash`` (hex
     SHA-256) covers the final rows; null without any. ``is_closed`` says that no
-    further slot of the month will become due.
+    further slot of the month will become due. ``exported`` of the final slots have
+    their candle in a file and no longer in the table.
     """
 
     coin: str
@@ -29,6 +30,7 @@ class PartitionState(NamedTuple):
     content_hash: str | None
     revisions: int
     is_closed: bool
+    exported: int = 0
 
     @property
     def gap(self) -> int:
@@ -50,6 +52,8 @@ class PartitionState(NamedTuple):
         """One sentence: what it is, and when it is not whole, why."""
         if self.gap:
             return f"{self.gap} of {self.due} due slots are not settled yet"
+        if self.exported:
+            return f"whole; {self.exported} candles were exported to a file and dropped (`hl retention restore`)"
         if self.final + self.empty:
             return "whole and closed" if self.is_closed else "whole so far; the month is still open"
         if self.lost:

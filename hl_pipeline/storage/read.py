@@ -23,7 +23,7 @@ class Fill(StrEnum):
 class ReadCandle(NamedTuple):
     """A candle as read. Stored ones carry ``finality`` and ``source``; a ``filled`` one says ``why`` instead.
 
-    ``why``: empty (proven), lost, or gap (not known yet).
+    ``why``: empty (proven), lost, exported (in a file, not here any more), or gap (not known yet).
     """
 
     candle: Candle

@@ -18,7 +18,7 @@ class SeriesAbout(NamedTuple):
 
     ``series_id`` is null where the coin is not collected at the interval. ``is_live``: new candles are expected.
     ``due_from_ms`` to ``due_until_ms`` (half-open, null when empty) is the part of the window whose candles are due,
-    ``empty`` of its slots are proven to have none.
+    ``empty`` of its slots are proven to have none, the candles of ``exported`` are in a file and no longer here.
     """
 
     series_id: int | None
@@ -31,6 +31,7 @@ class SeriesAbout(NamedTuple):
     due_from_ms: int | None
     due_until_ms: int | None
     empty: int
+    exported: int = 0
 
 
 class CandleColumns(NamedTuple):

@@ -29,7 +29,8 @@ parent as materialized (
 
 minutes as materialized (
     select
-        coalesce(range_agg(final + empty), '{}') as settled,
+        -- of minutes whose candles are in a file and no longer here, nothing can be made
+        coalesce(range_agg(final + empty - coalesce(exported.slots, '{}')), '{}') as settled,
         coalesce(range_agg(empty), '{}') as empty,
         coalesce(
             (
@@ -41,6 +42,7 @@ minutes as materialized (
             '{}'
         ) as unread
     from hl.coverage
+    left join hl.exported_slots as exported using (series_id, month)
     where series_id = (select series_id from base)
         and month >= date_trunc('month', %(day_starts)s::timestamptz)::date
         and month <= %(day_ends)s::date

@@ -1,6 +1,6 @@
 -- Where does the ledger contradict the candles, the gaps or itself? No row means that it holds.
 -- Every slot of [expected start, known until) must be exactly one of final, empty, lost or part of a gap, and the
--- final slots must be those with a final candle row. Judged from the UTC day of %(since)s on; null: everything, which
+-- final slots must be those with a final candle row, or with one that was exported to a file and dropped. Judged from the UTC day of %(since)s on; null: everything, which
 -- reads every candle.
 with judged as (
     select tstzmultirange(tstzrange(date_bin('1 day', %(since)s, timestamptz '1970-01-01 00:00:00+00'), null)) as span
@@ -61,6 +61,13 @@ rows as (
     group by series_id
 ),
 
+exported as (
+    select series_id, range_agg(slots) as slots
+    from hl.exported_slots
+    where month >= coalesce(date_trunc('month', %(since)s::timestamptz)::date, '-infinity')
+    group by series_id
+),
+
 facts as (
     select
         series_span.series_id,
@@ -69,11 +76,13 @@ facts as (
         coalesce(ledger.empty, '{}') as empty,
         coalesce(ledger.lost, '{}') as lost,
         coalesce(gaps.slots, '{}') as gaps,
-        coalesce(rows.final, '{}') as rows
+        coalesce(rows.final, '{}') as rows,
+        coalesce(exported.slots, '{}') as exported
     from series_span
     left join ledger using (series_id)
     left join gaps using (series_id)
     left join rows using (series_id)
+    left join exported using (series_id)
 )
 
 select facts.series_id, broken.rule, (broken.slots * judged.span)::text
@@ -81,8 +90,9 @@ from facts
 cross join judged
 cross join lateral (
     values
-        ('final in the ledger, but no final candle row', facts.final - facts.rows),
+        ('final in the ledger, but no final candle row', facts.final - facts.rows - facts.exported),
         ('a final candle row, but not final in the ledger', facts.rows - facts.final),
+        ('exported, but not final in the ledger', facts.exported - facts.final),
         ('both final and a gap', facts.final * facts.gaps),
         ('both empty and a gap', facts.empty * facts.gaps),
         ('both lost and a gap', facts.lost * facts.gaps),

@@ -8,7 +8,11 @@ select
     held.hours,
     held.hash,
     hl.epoch_ms(recorded.since) as recorded_since_ms,
-    hl.epoch_ms(%(now)s::timestamptz) as now_ms
+    hl.epoch_ms(%(now)s::timestamptz) as now_ms,
+    exists (
+        select from hl.export_file as kept
+        where kept.relation = 'market_context' and kept.month = month::date and kept.restored_at is null
+    ) as is_exported
 from hl.market
 cross join unnest(%(months)s::timestamptz[]) as month
 cross join lateral (

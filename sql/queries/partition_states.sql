@@ -46,9 +46,11 @@ select
     coalesce(content.rows, 0) as rows,
     content.hash,
     coalesce(revised.revisions, 0) as revisions,
-    %(now)s::timestamptz - %(settle)s::interval >= due.ends or due.has_ended as is_closed
+    %(now)s::timestamptz - %(settle)s::interval >= due.ends or due.has_ended as is_closed,
+    coalesce(hl.slots_in(due.slots * exported.slots, due.step), 0) as exported
 from due
 left join hl.coverage on coverage.series_id = due.series_id and coverage.month = due.month
+left join hl.exported_slots as exported on exported.series_id = due.series_id and exported.month = due.month
 left join lateral (
     select
         count(*) as rows,

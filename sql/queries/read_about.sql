@@ -1,5 +1,6 @@
 -- What must a reader know of a series before trusting its candles in a window: does it exist, is it still collected, how
--- new is its newest closed candle, how far is it trusted, which of the window's slots are due, how many proven empty?
+-- new is its newest closed candle, how far is it trusted, which of the window's slots are due, how many of them are
+-- proven empty, how many exported to a file?
 -- No row for a coin that the exchange never named; series_id null where the coin is not collected at the interval.
 select
     series.series_id,
@@ -11,7 +12,8 @@ select
     hl.epoch_ms(scored.scored_at) as scored_ms,
     hl.epoch_ms(lower(due.slots)) as due_from_ms,
     hl.epoch_ms(upper(due.slots)) as due_until_ms,
-    coalesce(hl.slots_in(proven.empty * tstzmultirange(due.slots), series.step), 0) as empty
+    coalesce(hl.slots_in(proven.empty * tstzmultirange(due.slots), series.step), 0) as empty,
+    coalesce(hl.slots_in(away.slots * tstzmultirange(due.slots), series.step), 0) as exported
 from hl.market
 left join hl.series on series.market_id = market.market_id and series.interval = %(interval)s
 left join lateral (
@@ -48,4 +50,12 @@ left join lateral (
         and coverage.month >= date_trunc('month', reach.starts)
         and coverage.month < reach.ends
 ) as proven on true
+left join lateral (
+    select range_agg(exported.slots) as slots
+    from hl.exported_slots as exported
+    where
+        exported.series_id = series.series_id
+        and exported.month >= date_trunc('month', reach.starts)
+        and exported.month < reach.ends
+) as away on true
 where market.coin = %(coin)s

@@ -1,12 +1,14 @@
--- How much is stored: final candles and series by the ledger, about how many candles in all, revisions?
+-- How much is stored: final candles (less those exported and dropped) and series by the ledger, about how many candles in all, revisions?
 -- Counting the candles themselves would read every one of them, each hour. The planner's figure stands for them; a
 -- partition never analysed counts as none there, so at least the final ones are said.
 with ledger as (
     select
-        coalesce(sum(hl.slots_in(coverage.final, series.step)), 0)::bigint as final,
-        count(distinct coverage.series_id) filter (where coverage.final <> '{}') as series
+        coalesce(sum(hl.slots_in(held.final, series.step)), 0)::bigint as final,
+        count(distinct coverage.series_id) filter (where held.final <> '{}') as series
     from hl.coverage
     join hl.series using (series_id)
+    left join hl.exported_slots as exported using (series_id, month)
+    cross join lateral (select coverage.final - coalesce(exported.slots, '{}') as final) as held
 ),
 
 planner as (

@@ -11,6 +11,7 @@
 -- * A candle that was read too early, and again with the same value once it had settled, is remembered as of the
 --   second reading. If an earlier value of it is kept, then the value is returned as 'provisional' for the time
 --   between; if none is, there is no row for the time before the second reading.
+-- * What was exported to a file and dropped (hl.exported_slots) has no row, whenever it was known.
 -- So it may say nothing where something was known, and but for the waits named above it never tells what was not.
 create or replace function hl.candles_asof(
     coin text, "interval" text, starts timestamptz, ends timestamptz, known_at timestamptz
@@ -53,6 +54,11 @@ as $$
         from hl.candle_revision as revision
         join wanted using (series_id)
         where revision.open_time >= starts and revision.open_time < ends
+            -- without the present value, which may be in a file, the last one kept would pass for it
+            and exists (
+                select from hl.candle
+                where candle.series_id = revision.series_id and candle.open_time = revision.open_time
+            )
     ),
 
     -- a value came with the answer that replaced the one before it; fetch_id is the reading that last confirmed it

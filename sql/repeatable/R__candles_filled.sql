@@ -4,7 +4,8 @@
 --       'empty'  also slots that are proven empty: nothing traded, so the price stood still. Only while every slot since
 --                the last row is proven empty; behind a hole nobody knows where the price stood.
 --       'all'    every slot without a row, the unknown ones too: it flatters. why says of each what it hides.
--- why: empty (proven), lost (the exchange forgot it before it was read) or gap (not known yet); null for stored rows.
+-- why: empty (proven), lost (the exchange forgot it before it was read), exported (its candle is in a file and not here
+-- any more) or gap (not known yet); null for stored rows.
 -- Nothing is made up before the first row, after the end of a delisted market, nor beyond the slots that the ledger
 -- speaks of, so never for the future.
 create or replace function hl.candles_filled(
@@ -88,9 +89,11 @@ begin
     ledger as (
         select
             coalesce(range_agg(coverage.empty), '{}') as empty,
-            coalesce(range_agg(coverage.lost), '{}') as lost
+            coalesce(range_agg(coverage.lost), '{}') as lost,
+            coalesce(range_agg(exported.slots) filter (where exported.slots is not null), '{}') as exported
         from wanted
         join hl.coverage using (series_id)
+        left join hl.exported_slots as exported using (series_id, month)
         where
             coverage.month >= date_trunc('month', coalesce((select before.open_time from before), candles_filled.starts))
             and coverage.month < candles_filled.ends
@@ -120,6 +123,7 @@ begin
                 when carried.open_time is not null then null
                 when ledger.empty @> carried.slot then 'empty'
                 when ledger.lost @> carried.slot then 'lost'
+                when ledger.exported @> carried.slot then 'exported'
                 else 'gap'
             end as why
         from carried

@@ -120,13 +120,15 @@ $$;
 do $$
 declare
     shown constant text[] := array[
-        'candle', 'candle_revision', 'candles', 'confidence', 'coverage', 'fetch', 'funding_rate', 'gap', 'gap_episode',
-        'latest', 'market', 'market_context', 'market_history', 'pipeline_stats_24h', 'series', 'vanished_row'
+        'candle', 'candle_revision', 'candles', 'confidence', 'coverage', 'export_file', 'exported_slots', 'fetch',
+        'funding_rate', 'gap', 'gap_episode', 'latest', 'market', 'market_context', 'market_history',
+        'pipeline_stats_24h', 'series', 'vanished_row'
     ];
     -- readers see none of these rows, operators all
     of_operators constant text[] := array[
         'alert', 'alert_incident', 'alert_silence', 'alert_outbox', 'alert_notice', 'alert_delivery', 'dead_letter',
-        'endpoint', 'endpoint_disagreement', 'fetch_failure', 'performance_history', 'rejected_row', 'system_health_log'
+        'endpoint', 'endpoint_disagreement', 'fetch_failure', 'performance_history', 'rejected_row', 'retention_progress',
+        'system_health_log'
     ];
     -- what an operator may change by hand
     in_hand constant text[] := array['alert_silence', 'alert_rule', 'alert_rule_market', 'failure_kind', 'vanished_row'];

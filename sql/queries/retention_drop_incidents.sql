@@ -1,0 +1,13 @@
+-- Drops incidents that ended before an instant, with their notices, once each notice was sent; at most %(batch)s.
+delete from hl.alert_incident
+where incident_id in (
+    select incident_id
+    from hl.alert_incident as incident
+    where resolved_at < %(before)s
+        and not exists (
+            select from hl.alert_notice as notice
+            join hl.alert_delivery as delivery using (notice_id)
+            where notice.incident_id = incident.incident_id and delivery.sent_at is null
+        )
+    limit %(batch)s
+)
