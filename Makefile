@@ -12,7 +12,7 @@ NO_PACKAGES := { echo "The packages could not be installed; pip says why above. 
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra build
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint bench bench-scale soak kills validate-confidence lock clean
+.PHONY: help demo up test lint bench bench-scale soak kills troubles validate-confidence lock clean
 
 help:
 	@echo "make demo    see it work: a local exchange misbehaves, the pipeline notices and heals (ONCE=1: no UI at the end; PORT=3000)"
@@ -23,6 +23,7 @@ help:
 	@echo "make bench-scale   time the database's part at up to 200 markets and 12 months (hours, 20 GB; ARGS='--markets 6,20 --months 1,2')"
 	@echo "make soak    half an hour of the live stream under seeded trouble, then every candle held against the truth (ARGS='--seed 2')"
 	@echo "make kills   kill our processes at random moments, 50 times, and see that nothing is lost or left (ARGS='--seed 2')"
+	@echo "make troubles  inject over thirty troubles, see that the operator is told of each and that each ends; writes docs/troubles.md (some ten minutes; ARGS='--only rows')"
 	@echo "make validate-confidence  inject twelve kinds of fault and hold the confidence scores against the truth (some minutes)"
 	@echo "make lock    resolve the lock files again (needs uv)"
 	@echo "make clean   remove the virtual environment and caches; .hl, where the data is, stays"
@@ -53,6 +54,9 @@ soak: $(VENV)/.dev
 
 kills: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.kills $(ARGS)
+
+troubles: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.troubles $(if $(ARGS),$(ARGS),--markdown docs/troubles.md)
 
 validate-confidence: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.confidence_validation $(ARGS)
