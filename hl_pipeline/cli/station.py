@@ -38,9 +38,9 @@ def require_ui_port(settings: Settings) -> None:
     Raises:
         NeedsAPerson: somebody listens on it.
     """
-    require_free(settings.ui_port, "the web interface", UI_PORT_HINT)
+    require_free(settings.ui_port, "the web interface", UI_PORT_HINT, settings.ui_host)
     if settings.viewer_port is not None:
-        require_free(settings.viewer_port, "the viewers' interface", VIEWER_PORT_HINT)
+        require_free(settings.viewer_port, "the viewers' interface", VIEWER_PORT_HINT, settings.ui_host)
 
 
 def open_station(
@@ -49,11 +49,14 @@ def open_station(
     stop: Stop,
     say: Callable[[str], None],
     company: Sequence[Program] = (),
+    *,
+    on_lost_runs: Callable[[], None] = lambda: None,
 ) -> Station:
     """Start the processes and return once the web interface answers, or somebody wants us to stop.
 
     ``environ`` is added to this process's own environment; ``company`` starts first, the stream last where one is
-    wanted. The caller shuts the supervisor down.
+    wanted. ``on_lost_runs`` is called when a code server fell, and with it the runs it had started. The caller shuts
+    the supervisor down.
 
     Raises:
         NeedsAPerson: a process ended while starting; its last lines are in the message.
@@ -65,7 +68,7 @@ def open_station(
     viewer_url = _url(settings.ui_host, settings.viewer_port) if settings.viewer_port else None
     programs = (
         *(replace(program, stops=2) for program in company),  # what is under way may still need it
-        Program("code server", _code_server(grpc_port), lambda: listens(grpc_port)),
+        Program("code server", _code_server(grpc_port), lambda: listens(grpc_port), before_restart=on_lost_runs),
         Program("daemon", (_script("dagster-daemon"), "run", *at), stops=0),  # it would start more runs
         _interface("web interface", at, ui_url),
         *([_interface("viewer", (*at, "--viewer"), viewer_url)] if viewer_url else []),

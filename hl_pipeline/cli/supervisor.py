@@ -38,7 +38,8 @@ class Program:
     """What to keep running. ``is_ready`` is asked until it says yes, within ``patience_seconds`` of the start.
 
     ``stops`` is its turn when all are stopped: who gives out work goes before those who do it, and what they need last.
-    ``inherits`` are open file descriptors of ours that its process gets under the same numbers.
+    ``inherits`` are open file descriptors of ours that its process gets under the same numbers. ``before_restart`` is
+    called when its process and whatever that had started are gone, before the next one starts.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Program:
     patience_seconds: float = 90.0
     stops: int = 1
     inherits: tuple[int, ...] = ()
+    before_restart: Callable[[], None] = lambda: None
 
 
 class Stop:
@@ -166,6 +168,7 @@ class Supervisor:
     def _tend(self, child: _Child, now: float) -> None:
         if child.restart_at is not None:
             if now >= child.restart_at:
+                child.program.before_restart()
                 child.process, child.started, child.restart_at = self._launch(child.program), now, None
             return
         code = child.process.poll()
@@ -206,19 +209,19 @@ class Supervisor:
         return "\n".join(lines[-_LAST_LINES:]) or "nothing"
 
 
-def require_free(port: int, what: str, how: str) -> None:
-    """Refuse a port that somebody listens on.
+def require_free(port: int, what: str, how: str, host: str = "127.0.0.1") -> None:
+    """Refuse a port that somebody listens on, at the address ``host`` where it is needed.
 
     Raises:
         NeedsAPerson: it is taken; ``what`` needs it, ``how`` tells how to choose another.
     """
-    with socket.socket() as probe:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port))
+            probe.bind((host, port))
         except OSError as error:
             raise NeedsAPerson(
-                f"port {port} on 127.0.0.1, which {what} needs, cannot be had ({error.strerror}): "
+                f"port {port} on {host}, which {what} needs, cannot be had ({error.strerror}): "
                 f"stop the program that holds it, or choose another with {how}"
             ) from error
 

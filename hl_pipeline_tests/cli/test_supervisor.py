@@ -50,10 +50,11 @@ def supervisor(tmp_path: Path, stop: Stop | None = None, say: Callable[[str], No
 
 
 def test_a_child_that_falls_is_started_again(tmp_path: Path) -> None:
-    stop, said = Stop(), list[str]()
+    stop, said, cleared = Stop(), list[str](), list[bool]()
     watch = supervisor(tmp_path, stop, said.append)
-    watch.start(Program("sleeper", SLEEPER))
+    watch.start(Program("sleeper", SLEEPER, before_restart=lambda: cleared.append(alive(first))))
     first = watch.pids()["sleeper"]
+    assert cleared == []
     runner = threading.Thread(target=watch.run)
     runner.start()
     try:
@@ -61,6 +62,7 @@ def test_a_child_that_falls_is_started_again(tmp_path: Path) -> None:
         until(lambda: watch.pids()["sleeper"] != first)
         assert alive(watch.pids()["sleeper"])
         assert "The sleeper ended (killed by SIGKILL); it starts again in 1 s." in said[0]
+        assert cleared == [False], "once, when the first one was gone"
     finally:
         stop.request(signal.SIGTERM)
         runner.join()
@@ -199,6 +201,16 @@ def test_a_taken_port_is_refused_with_what_needs_it_and_how_to_choose_another() 
             require_free(port, "the shop", "--door")
     require_free(port, "the shop", "--door")
     assert not listens(free_port())
+
+
+def test_a_port_is_looked_for_at_the_address_where_it_is_needed() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.2", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        require_free(port, "the shop", "--door")
+        with pytest.raises(NeedsAPerson, match=f"port {port} on 127.0.0.2"):
+            require_free(port, "the shop", "--door", "127.0.0.2")
 
 
 def test_a_held_port_is_given_to_one_only() -> None:
