@@ -13,8 +13,8 @@ from hl_pipeline.model.failure import PipelineError, TryAgain
 
 OWNERS = ["team:data-platform"]
 #: Groups, named so that they sort as the data flows.
-UNIVERSE, CANDLES, HISTORY = "1_markets", "2_live_candles", "3_candle_history"
-TRUST, HEALTH = "4_trust_and_metrics", "5_health"
+UNIVERSE, CANDLES, HISTORY = "1_markets", "2_live_candles", "3_history"
+TRUST, HEALTH = "4_confidence", "5_health"
 #: Metadata of a check's result that says what to do about it.
 NEXT_STEP = "next step"
 KINDS = {"python", "postgres"}
@@ -37,6 +37,12 @@ def table(rows: list[dict[str, Any]]) -> dg.MetadataValue:
     if not rows:
         return dg.MetadataValue.text("none")
     return dg.MetadataValue.table([dg.TableRecord(row) for row in rows])
+
+
+def answers(*, fresh: str | None = None, whole: str | None = None, step: str) -> dict[str, str]:
+    """What an asset's page is opened for, first in its metadata: is it fresh, is it whole, what is to do."""
+    asked = {"fresh?": fresh, "whole?": whole, NEXT_STEP: step}
+    return {question: answer for question, answer in asked.items() if answer is not None}
 
 
 def instant(at_ms: int | None) -> dg.MetadataValue:

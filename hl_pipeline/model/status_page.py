@@ -10,6 +10,9 @@ from hl_pipeline.model.candle import SeriesKey
 from hl_pipeline.model.open_gap import OpenGap
 from hl_pipeline.model.span import Span
 
+#: Where the page is written, in the venue's own folder.
+REPORT_FILE = "report.html"
+
 
 @dataclass(frozen=True, slots=True)
 class CoverageCell:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import dagster as dg
 
 from hl_pipeline.defs.listing import build
+from hl_pipeline.derived.plots import SHOWN_AT_ONCE
 from hl_pipeline.model.clock import ManualClock
 from hl_pipeline.model.failure import ExchangeUnavailable
+from hl_pipeline.model.interval import Interval
 from hl_pipeline.runtime import Pipeline
 from hl_pipeline_tests.fakes import FakeExchange
 
@@ -75,3 +77,41 @@ def test_the_tick_says_how_many_slots_are_missing_and_how_long_they_can_be_had(
     assert isinstance(told["gaps"], int)
     assert told["gaps"] > 0
     assert str(told["nearest deadline"]).startswith("recoverable for ")
+
+
+def test_the_page_says_first_whether_it_is_fresh_and_whole_and_what_to_do(
+    pipeline: Pipeline, instance: dg.DagsterInstance, exchange: FakeExchange, clock: ManualClock
+) -> None:
+    told = metadata(collect(pipeline, instance), "live_candles")
+    assert list(told)[:3] == ["fresh?", "whole?", "next step"]
+    assert str(told["fresh?"]).startswith("yes: the newest closed 15m candle is ")
+    assert str(told["whole?"]).startswith("yes: ")
+    assert told["next step"] == "nothing"
+    exchange.error = lambda request: ExchangeUnavailable("down") if request.series.coin == "ETH" else None
+    clock.advance(4 * 3_600_000)
+    told = metadata(collect(pipeline, instance), "live_candles")
+    assert str(told["whole?"]).startswith("no: ")
+    assert "drain_gaps" in str(told["next step"])
+
+
+def test_the_page_shows_pictures_that_the_interface_shows_at_once(
+    pipeline: Pipeline, instance: dg.DagsterInstance
+) -> None:
+    result = collect(pipeline, instance)
+    shown = {**metadata(result, "live_candles"), **metadata(result, "confidence_scores")}
+    pictures = {name: text for name, text in shown.items() if str(text).startswith("![")}
+    assert {name.split(",")[0].split(":")[0] for name in pictures} == {
+        "coverage heat map", "coverage strip", "candle chart", "confidence over 24 h",
+    }  # fmt: skip
+    assert all(len(str(text)) < SHOWN_AT_ONCE for text in pictures.values())
+
+
+def test_a_page_of_stale_candles_says_where_to_look(
+    pipeline: Pipeline, instance: dg.DagsterInstance, exchange: FakeExchange, clock: ManualClock
+) -> None:
+    collect(pipeline, instance)
+    exchange.error = lambda request: ExchangeUnavailable("down") if request.series.interval is Interval.M15 else None
+    clock.advance(4 * 3_600_000)
+    told = metadata(collect(pipeline, instance), "live_candles")
+    assert str(told["fresh?"]).startswith("no: ")
+    assert "collect_each_minute" in str(told["next step"])

@@ -4,11 +4,15 @@
 import dagster as dg
 
 from hl_pipeline.defs.assets.live_candles import live_candles
-from hl_pipeline.defs.describe import KINDS, OWNERS, TRUST, columns, said_plainly, table
+from hl_pipeline.defs.describe import KINDS, OWNERS, TRUST, answers, columns, said_plainly, table
+from hl_pipeline.defs.pictures import trust_picture
 from hl_pipeline.derived.confidence import ALARM_BELOW, GRADES, score
+from hl_pipeline.model.span import Span
+from hl_pipeline.model.status_page import TrustHistory
 from hl_pipeline.model.trust import Confidence
 from hl_pipeline.runtime import Pipeline
 from hl_pipeline.storage import confidence as scores
+from hl_pipeline.storage import status_page
 
 SCORE_COLUMNS = {
     "series_id": ("integer", "market and interval, see hl.series"),
@@ -20,6 +24,8 @@ SCORE_COLUMNS = {
     "reasons": ("jsonb", "one sentence for each component below 1"),
 }
 SHOWN = 12
+HISTORY_MS, HISTORY_STEP_MS = 24 * 3_600_000, 30 * 60_000
+TRUSTED = 0.75
 
 
 @dg.asset(
@@ -45,10 +51,27 @@ def confidence_scores(pipeline: dg.ResourceParam[Pipeline]) -> dg.MaterializeRes
             inputs = scores.gather(connection, now_ms, pipeline.period_ms / 1000, pipeline.policy.proof.settle_ms)
             found = [score(one) for one in inputs]
             stored = scores.store(connection, now_ms, found)
-    return dg.MaterializeResult(metadata=_told(found, stored))
+            history = status_page.trust_history(connection, Span(now_ms - HISTORY_MS, now_ms), HISTORY_STEP_MS)
+    return dg.MaterializeResult(metadata=_told(found, stored, history))
 
 
-def _told(found: list[Confidence], stored: int) -> dict[str, dg.MetadataValue | float | int]:
+def _answered(worst: list[Confidence]) -> dict[str, str]:
+    """How many can be trusted, and where to look."""
+    low = [one for one in worst if one.score < TRUSTED]
+    if not worst:
+        return answers(whole="no series is tracked yet", step="run the job collect")
+    if not low:
+        return answers(whole=f"yes: all {len(worst)} series stand at {TRUSTED} or better", step="nothing")
+    named = ", ".join(f"{one.key.coin} {one.key.interval} ({one.weakest})" for one in low[:3])
+    return answers(
+        whole=f"no: {len(low)} of {len(worst)} series stand below {TRUSTED}",
+        step=f"look at {named}: the table below says why; `hl confidence COIN INTERVAL` since when",
+    )
+
+
+def _told(
+    found: list[Confidence], stored: int, history: TrustHistory
+) -> dict[str, dg.MetadataValue | float | int | str]:
     worst = sorted(found, key=lambda one: one.score)
     grades = {name: sum(one.grade == name for one in found) for name in [*(grade for _, grade in GRADES), "poor"]}
     lines = [
@@ -62,6 +85,8 @@ def _told(found: list[Confidence], stored: int) -> dict[str, dg.MetadataValue | 
         for one in worst[:SHOWN]
     ]
     return {
+        **_answered(worst),
+        **trust_picture(history),
         "dagster/row_count": len(found),
         "lowest": round(worst[0].score, 4) if worst else 0.0,
         "mean": round(sum(one.score for one in found) / len(found), 4) if found else 0.0,

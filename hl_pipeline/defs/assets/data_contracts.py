@@ -5,7 +5,7 @@ import dagster as dg
 
 from hl_pipeline.defs.assets.latest_metrics import latest_metrics
 from hl_pipeline.defs.assets.live_candles import live_candles
-from hl_pipeline.defs.describe import HEALTH, KINDS, OWNERS, columns, said_plainly
+from hl_pipeline.defs.describe import HEALTH, KINDS, OWNERS, answers, columns, said_plainly
 from hl_pipeline.runtime import Pipeline
 from hl_pipeline.storage import overview
 
@@ -39,6 +39,7 @@ def data_contracts(pipeline: dg.ResourceParam[Pipeline]) -> dg.MaterializeResult
         totals = overview.stored_totals(connection)
     return dg.MaterializeResult(
         metadata={
+            **answers(step="open Checks: each that failed says how bad it is and what to press"),
             "candles": totals.candles,
             "final candles": totals.final,
             "series": totals.series,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import dagster as dg
 
 from hl_pipeline.collect.probe import probe_endpoints
-from hl_pipeline.defs.describe import HEALTH, KINDS, OWNERS, columns, instant, said_plainly, table
+from hl_pipeline.defs.describe import HEALTH, KINDS, OWNERS, answers, columns, instant, said_plainly, table
 from hl_pipeline.model.endpoint import EndpointState, why_unhealthy
 from hl_pipeline.runtime import Pipeline
 
@@ -50,12 +50,23 @@ def endpoint_health(pipeline: dg.ResourceParam[Pipeline]) -> dg.MaterializeResul
     fastest = min((state.latency_ms for state in states if state.latency_ms is not None), default=None)
     return dg.MaterializeResult(
         metadata={
+            **_answered(states),
             "endpoints": table([_line(state, states) for state in states]),
             "probed now": len(report.sighted) + len(report.failed),
             "slots that differ": sum(report.differing.values()),
             **({} if fastest is None else {"latency of the fastest, ms": round(fastest, 1)}),
             "last probe": instant(max((state.probed_ms for state in states if state.probed_ms), default=None)),
         }
+    )
+
+
+def _answered(states: Sequence[EndpointState]) -> dict[str, str]:
+    ill = [state.host for state in states if why_unhealthy(state, states)]
+    return answers(
+        whole=f"{len(states) - len(ill)} of {len(states)} endpoints are well",
+        step=f"read the last error of {', '.join(ill)} below; who is well takes the load meanwhile"
+        if ill
+        else "nothing",
     )
 
 

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from hl_pipeline.collect.funding import HISTORY_PAGES, FundingReport, refresh_funding
 from hl_pipeline.defs.assets.markets import markets
-from hl_pipeline.defs.describe import KINDS, OWNERS, UNIVERSE, columns, instant, said_plainly, table
+from hl_pipeline.defs.describe import KINDS, OWNERS, UNIVERSE, answers, columns, instant, said_plainly, table
 from hl_pipeline.health.funding import on_funding
 from hl_pipeline.health.verdict import Verdict
 from hl_pipeline.model.funding import hours_between_reads
@@ -88,6 +88,7 @@ def funding_rates(
         )
     return dg.MaterializeResult(
         metadata={
+            **_answered(verdict, report),
             "dagster/row_count": sum(market.rates for market in stored),
             "newest rate": instant(max((market.newest_ms for market in stored if market.newest_ms), default=None)),
             "markets behind": int(verdict.numbers.get("behind") or 0),
@@ -96,6 +97,16 @@ def funding_rates(
             "markets": table([market._asdict() for market in stored]),
             **funding_metadata(report),
         }
+    )
+
+
+def _answered(verdict: Verdict, report: FundingReport) -> dict[str, str]:
+    found, _, step = verdict.sentence.partition(". Next: ")
+    unfinished = f"no: the history of {len(report.unfinished)} markets is being read, a part each hour"
+    return answers(
+        fresh=f"{'yes' if verdict.passed else 'no'}: {found}",
+        whole=unfinished if report.unfinished else "yes: every market is read from its listing on",
+        step=step or "nothing",
     )
 
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from hl_pipeline.collect.drain import drain, due_queue
 from hl_pipeline.collect.fill import FillReport, fill
 from hl_pipeline.defs.assets.live_candles import fill_metadata, live_candles
-from hl_pipeline.defs.describe import CANDLES, KINDS, OWNERS, columns, instant, said_plainly, table
+from hl_pipeline.defs.describe import CANDLES, KINDS, OWNERS, answers, columns, instant, said_plainly, table
 from hl_pipeline.defs.instants import read_instant
 from hl_pipeline.defs.performance import RunWatch, watched
 from hl_pipeline.model.budget import Lane
@@ -100,6 +100,7 @@ def gap_queue(
         context.log.warning("%s", failure)
     return dg.MaterializeResult(
         metadata={
+            **_answered(queue, report, now_ms),
             **queue_metadata(queue, now_ms),
             "still due": left.slots,
             "still due, requests": len(left.requests),
@@ -107,6 +108,16 @@ def gap_queue(
             **watch.metadata(),
         }
     )
+
+
+def _answered(queue: GapQueue, report: FillReport, now_ms: int) -> dict[str, str]:
+    """Whether anything is open, and whether it needs a hand."""
+    if not queue.slots:
+        return answers(whole="yes: no slot is missing", step="nothing")
+    step = "nothing yet: each gap has its next try, and the sensor drain_open_gaps starts the next run"
+    if report.failures:
+        step = "read the failures below; the next run asks again. `hl gaps` lists every gap with its reason"
+    return answers(whole=f"no: {queue.story(now_ms)}", step=step)
 
 
 def _ask(pipeline: Pipeline, config: DrainConfig, run_id: str, watch: RunWatch) -> FillReport:

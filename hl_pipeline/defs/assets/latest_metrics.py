@@ -5,10 +5,10 @@ import dagster as dg
 
 from hl_pipeline.defs.assets.confidence import confidence_scores
 from hl_pipeline.defs.assets.markets import market_contexts
-from hl_pipeline.defs.describe import COLLECTED_LATELY, KINDS, OWNERS, TRUST, columns, said_plainly, table
+from hl_pipeline.defs.describe import COLLECTED_LATELY, KINDS, OWNERS, TRUST, answers, columns, said_plainly, table
 from hl_pipeline.runtime import Pipeline
 from hl_pipeline.storage import latest_metrics as view
-from hl_pipeline.storage.latest_metrics import LatestMetric
+from hl_pipeline.storage.latest_metrics import LatestMetric, Refresh
 
 METRIC_COLUMNS = {
     "coin": ("text", "the exchange's name of the market"),
@@ -21,6 +21,8 @@ METRIC_COLUMNS = {
     "grade": ("text", "excellent, good, fair or poor"),
 }
 SHOWN = 60
+#: The share of metrics that must stand at 0.75 or better.
+TARGET = 0.95
 
 
 @dg.asset(
@@ -47,11 +49,26 @@ def latest_metrics(context: dg.AssetExecutionContext, pipeline: dg.ResourceParam
         context.log.info("another session is refreshing the view; these are the rows it had before")
     return dg.MaterializeResult(
         metadata={
+            **_answered(done, metrics, pipeline.clock.now_ms()),
             "dagster/row_count": done.rows,
             "refresh took (ms)": round(done.took_ms, 1),
             "high confidence %": round(100 * (done.high_confidence_rate or 0.0), 2),
             "newest numbers": table([_shown(metric) for metric in metrics[:SHOWN]]),
         }
+    )
+
+
+def _answered(done: Refresh, metrics: list[LatestMetric], now_ms: int) -> dict[str, str]:
+    """How old the newest number is, and whether enough of them can be trusted."""
+    if not metrics:
+        return answers(whole="no: no market is tracked yet", step="run the job collect")
+    rate, age_s = done.high_confidence_rate or 0.0, (now_ms - max(metric.as_of_ms for metric in metrics)) // 1000
+    enough = rate >= TARGET
+    return answers(
+        fresh=f"the newest of these numbers is {age_s} s old; each has its own time",
+        whole=f"{'yes' if enough else 'no'}: {rate:.0%} of {done.rows} metrics stand at 0.75 or better "
+        f"(wanted: {TARGET:.0%}), of {len({metric.coin for metric in metrics})} markets",
+        step="nothing" if enough else "open confidence_scores: it names the series to blame, and why",
     )
 
 

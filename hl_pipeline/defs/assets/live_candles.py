@@ -6,15 +6,26 @@ import dagster as dg
 
 from hl_pipeline.collect.fill import FillReport, fill
 from hl_pipeline.defs.assets.markets import adopt_markets, markets, record_markets
-from hl_pipeline.defs.describe import CANDLES, COLLECTED_LATELY, KINDS, OWNERS, columns, instant, said_plainly, table
+from hl_pipeline.defs.describe import (
+    CANDLES,
+    COLLECTED_LATELY,
+    KINDS,
+    OWNERS,
+    answers,
+    columns,
+    instant,
+    said_plainly,
+    table,
+)
 from hl_pipeline.defs.performance import watched
-from hl_pipeline.defs.pictures import pictures
+from hl_pipeline.defs.pictures import heat_picture, pictures
+from hl_pipeline.health.verdict import freshness_bound_s
 from hl_pipeline.model.candle import SeriesKey
 from hl_pipeline.model.gap_queue import live_slots
 from hl_pipeline.model.open_gap import OpenGap, recoverable
 from hl_pipeline.model.span import Span
 from hl_pipeline.runtime import Pipeline
-from hl_pipeline.storage import coverage, series
+from hl_pipeline.storage import coverage, series, status_page
 from hl_pipeline.storage.coverage import IntervalCoverage
 from hl_pipeline.storage.engine import Connection
 from hl_pipeline.storage.gaps import open_gaps
@@ -37,6 +48,7 @@ CANDLE_COLUMNS = {
 # One sample is enough to look at; all failures are in hl.fetch
 SHOWN_FAILURES = 20
 DAY_MS = 86_400_000
+HEAT_DAYS = 14
 
 
 @dg.asset(
@@ -57,7 +69,8 @@ def live_candles(context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[P
 
     One tick asks for what the ledger says is due of the live edge of each series, four hours of 1m (of a new one all
     there is), and proves what came; older gaps are `gap_queue`'s work. Fresh: the newest closed 1m candle is
-    at most interval + period + settle + 60 s old. *nearest deadline* says how long the missing slots can still
+    at most interval + period + settle + 60 s old. In the pictures green is final, pale proven empty, yellow
+    provisional, red missing, grey lost. *nearest deadline* says how long the missing slots can still
     be had (`hl gaps` lists them). When slots stay a **gap**, look at *failures*: a request that got no answer is asked
     again by a later tick, without a hand. Running it twice changes nothing and costs almost no weight.
     """
@@ -89,9 +102,35 @@ def live_candles(context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[P
             f"all {len(report.failures)} requests failed, nothing was stored; the next tick asks again. "
             f"The first: {report.failures[0]}"
         )
-    told = {**fill_metadata(report), **coverage_metadata(settled), **gap_metadata(gaps, now_ms)}
+    first = {**_answered(pipeline, now_ms, settled, gaps), **drawn, **gap_metadata(gaps, now_ms)}
+    told = {**first, **coverage_metadata(settled), **fill_metadata(report)}
     told["settle time"] = pipeline.settle.sentence
-    return dg.MaterializeResult(metadata={**told, **watch.metadata(), **drawn})
+    return dg.MaterializeResult(metadata={**told, **watch.metadata()})
+
+
+def _answered(
+    pipeline: Pipeline, now_ms: int, settled: list[IntervalCoverage], gaps: list[OpenGap]
+) -> dict[str, dg.MetadataValue | int | float | str]:
+    """Fresh, whole, and what to do; a gap that is young or about to be asked for needs nobody."""
+    if not settled or settled[0].newest_close_ms is None:
+        return {**answers(fresh="no: no candle is stored yet", step="read the failures below, then run this job again")}
+    finest, age_s = settled[0], (now_ms - (settled[0].newest_close_ms or 0)) // 1000
+    bound_s = freshness_bound_s(finest.interval, pipeline.period_ms / 1000, pipeline.policy.proof.settle_ms / 1000)
+    is_fresh, missing = age_s <= bound_s, [gap for gap in gaps if not gap.is_young]
+    slots, lost = sum(gap.slots for gap in missing), sum(found.lost for found in settled)
+    step = "nothing"
+    if missing:
+        step = "run the job drain_gaps, or let its sensor do it; `hl gaps` says of each gap why it is open"
+    if not is_fresh:
+        step = "is the schedule collect_each_minute on (Automation)? What does the last run of collect say?"
+    newest = f"the newest closed {finest.interval} candle is {age_s} s old, at most {bound_s:.0f} s is fresh"
+    held = f"{sum(found.final + found.empty for found in settled):,} slots are settled"
+    told = answers(
+        fresh=f"{'yes' if is_fresh else 'no'}: {newest}",
+        whole=f"no: {slots:,} slots are missing; {held}" if missing else f"yes: {held}, none is missing",
+        step=step,
+    )
+    return {**told, **({"lost for good": lost} if lost else {})}
 
 
 def fill_metadata(report: FillReport) -> dict[str, dg.MetadataValue | int | str]:
@@ -149,11 +188,19 @@ def gap_metadata(gaps: list[OpenGap], now_ms: int) -> dict[str, int | str]:
 
 
 def _drawn(connection: Connection, pipeline: Pipeline, now_ms: int) -> dict[str, dg.MetadataValue]:
-    """The last day of the first market's finest series: one look tells whether data flows."""
+    """All markets day by day, and the last day of the first one's finest series: one look tells whether data flows."""
     finest = min(pipeline.settings.intervals, key=lambda interval: interval.milliseconds)
     key = SeriesKey(pipeline.settings.markets[0], finest)
     found = pictures(connection, pipeline, key, Span(now_ms - DAY_MS, now_ms))
-    return {f"{name}: {key.coin} {finest}": picture for name, picture in found.items()}
+    heat = status_page.market_days(
+        connection,
+        now_ms,
+        days=HEAT_DAYS,
+        settle_ms=pipeline.policy.proof.settle_ms,
+        period_ms=pipeline.period_ms,
+    )
+    drawn = {f"{name}: {key.coin} {finest}": picture for name, picture in found.items()}
+    return {**heat_picture(heat), **drawn}
 
 
 def _adopt_if_new(context: dg.AssetExecutionContext, pipeline: Pipeline) -> None:

@@ -5,7 +5,7 @@
 import dagster as dg
 
 from hl_pipeline.collect.markets import MarketsReport, contexts_by_stream, refresh_contexts
-from hl_pipeline.defs.describe import KINDS, OWNERS, UNIVERSE, columns, said_plainly, table
+from hl_pipeline.defs.describe import KINDS, OWNERS, UNIVERSE, answers, columns, said_plainly, table
 from hl_pipeline.defs.partitions import MARKET_PARTITIONS
 from hl_pipeline.runtime import Pipeline
 
@@ -68,7 +68,11 @@ def record_markets(context: dg.AssetExecutionContext, report: MarketsReport) -> 
 def markets_metadata(report: MarketsReport) -> dict[str, dg.MetadataValue | int | str]:
     """What one refresh found and changed, coin by coin."""
     changes = report.changes
+    step = "nothing"
+    if report.unknown:
+        step = f"the exchange has no {', '.join(report.unknown)}: correct HL_MARKETS (case counts)"
     return {
+        **answers(whole=f"{len(report.tracked)} of {changes.markets} markets are collected", step=step),
         "dagster/row_count": changes.markets,
         "tracked": len(report.tracked),
         "newly tracked": _named(report.turned.begun),
