@@ -28,13 +28,18 @@ SHOWN_DIGITS = 16
 Metadata = Mapping[str, dg.MetadataValue | int | float | str | bool]
 
 
-class HistoryMonth(Protocol):
-    """One market's month of a history. ``gap`` counts what is due, can still be had, and is not there."""
+class MarketMonth(Protocol):
+    """One market's month; ``month_ms`` is its first instant, UTC."""
 
     @property
     def coin(self) -> str: ...  # noqa: D102
     @property
     def month_ms(self) -> int: ...  # noqa: D102
+
+
+class HistoryMonth(MarketMonth, Protocol):
+    """One market's month of a history. ``gap`` counts what is due, can still be had, and is not there."""
+
     @property
     def rows(self) -> int: ...  # noqa: D102
     @property
@@ -92,7 +97,7 @@ def history_asset(
         )(body)
 
 
-def partition_key(state: HistoryMonth) -> dg.MultiPartitionKey:
+def partition_key(state: MarketMonth) -> dg.MultiPartitionKey:
     """Dagster's key of the market and month."""
     month = to_datetime(state.month_ms).strftime("%Y-%m-%d")
     return dg.MultiPartitionKey({"market": state.coin, "month": month})

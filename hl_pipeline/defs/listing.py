@@ -23,6 +23,7 @@ from hl_pipeline.defs.assets.system_health import system_health
 from hl_pipeline.defs.checks.contracts import contract_suites
 from hl_pipeline.defs.checks.funding import funding_is_fresh
 from hl_pipeline.defs.checks.ledger import ledger_holds
+from hl_pipeline.defs.checks.months import months_contract
 from hl_pipeline.defs.checks.reconciliation import reconciliation
 from hl_pipeline.defs.checks.vitals import vital_signs
 from hl_pipeline.defs.dead_letters import retry_dead_letters
@@ -55,7 +56,7 @@ ASSETS = [
     system_health,
     data_contracts,
 ]
-CHECKS = [vital_signs, ledger_holds, reconciliation, funding_is_fresh, contract_suites]
+CHECKS = [vital_signs, ledger_holds, reconciliation, funding_is_fresh, months_contract, contract_suites]
 JOBS: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [
     jobs.collect,
     jobs.drain_gaps,

@@ -17,6 +17,7 @@ from hl_pipeline.defs.assets import candle_history, funding_history, market_cont
 from hl_pipeline.defs.assets.candle_history import asset_name
 from hl_pipeline.defs.describe import said_plainly
 from hl_pipeline.defs.history import DATA_VERSION, SEALED, HistoryMonth, data_version, partition_key
+from hl_pipeline.defs.months import evaluations
 from hl_pipeline.defs.partitions import month_span, months
 from hl_pipeline.model.interval import MINUTE_MS, Interval, to_datetime
 from hl_pipeline.runtime import Pipeline
@@ -25,6 +26,7 @@ from hl_pipeline.storage.engine import Connection
 
 #: A month that ended longer ago than this is not revised any more.
 REVISABLE_MS = 40 * 24 * 60 * MINUTE_MS
+LONGEST_MONTH_MS = 31 * 24 * 60 * MINUTE_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,13 @@ def _report(context: dg.OpExecutionContext, pipeline: Pipeline, history: _Histor
     news = [state for state in whole if known.get(partition_key(state)) != data_version(state)]
     for state in news:
         context.instance.report_runless_asset_event(history.event(key, state))
+    if history.interval is not None:
+        # older months were judged by the run that recorded them
+        since_ms = pipeline.clock.now_ms() - REVISABLE_MS - LONGEST_MONTH_MS
+        recorded = {(state.coin, state.month_ms) for state in news if state.month_ms > since_ms}
+        with pipeline.database.connection() as connection:
+            for judged in evaluations(connection, key, history.interval, recorded, pipeline.clock.now_ms()):
+                context.log_event(judged)  # type: ignore[arg-type]  # takes it as the context of an asset does
     return len(news), sum(state.is_sealed for state in news)
 
 

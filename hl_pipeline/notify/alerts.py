@@ -47,14 +47,22 @@ def failed_run(job: str, run_id: str, error: str) -> Alert:
     )
 
 
-def failed_check(asset: str, check: str, found: str, next_step: str, severity: Severity = Severity.WARNING) -> Alert:
-    """An asset check did not pass; the same check of the same asset is one incident."""
+def failed_check(
+    asset: str,
+    check: str,
+    found: str,
+    next_step: str,
+    severity: Severity = Severity.WARNING,
+    partition: str | None = None,
+) -> Alert:
+    """An asset check did not pass; the same check of the same asset is one incident, whatever the ``partition``."""
+    place = {} if partition is None else {"partition": partition}
     return Alert(
         rule="check_failed",
         severity=severity,
-        summary=f"{asset}: {check}: {_short(found)}",
+        summary=f"{' '.join([asset, *place.values()])}: {check}: {_short(found)}",
         next_step=next_step,
-        labels={"asset": asset, "check": check},
+        labels={"asset": asset, "check": check, **place},
     )
 
 

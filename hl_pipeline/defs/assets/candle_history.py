@@ -20,6 +20,7 @@ from hl_pipeline.defs.assets.live_candles import CANDLE_COLUMNS
 from hl_pipeline.defs.describe import said_plainly, table
 from hl_pipeline.defs.history import Chosen, history_asset, partition_key
 from hl_pipeline.defs.instants import read_instant
+from hl_pipeline.defs.months import evaluations
 from hl_pipeline.defs.partitions import month_span
 from hl_pipeline.defs.performance import watched
 from hl_pipeline.defs.pictures import pictures
@@ -207,7 +208,11 @@ def _record(
         def event(key: dg.AssetKey, state: PartitionState) -> dg.AssetMaterialization:
             return materialization(key, state, _drawn(connection, pipeline, interval, state))
 
-        return history.record_months(context, chosen, found, event, gone)
+        holes = history.record_months(context, chosen, found, event, gone)
+        recorded = {(state.coin, state.month_ms) for state in found if state.is_whole} & chosen.keys.keys()
+        for judged in evaluations(connection, context.asset_key, interval, recorded, pipeline.clock.now_ms()):
+            context.log_event(judged)
+        return holes
 
 
 def _drawn(

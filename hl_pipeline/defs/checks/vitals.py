@@ -55,8 +55,8 @@ _CANDLES = {
     "high, volume only with trades. When it fails: read the rows with `sql/queries/health_contract.sql`.",
     **{
         f"fresh_{interval}": f"The newest closed {interval} candle of every listed market is at most interval + period "
-        "+ settle + 60 s old (1m: five minutes with up to 50 markets). When it fails: does the `collect` schedule "
-        "run, and what does its last run say?"
+        "+ settle + 60 s old (1m: five minutes with up to 50 markets). When it fails: is the schedule "
+        "`collect_each_minute` on, and what does the last run of `collect` say?"
         for interval in Interval
     },
 }

@@ -83,6 +83,7 @@ def alert_of(check: AssetCheckEvaluation) -> Alert:
         found,
         str(step.value) if step else "open the check in the UI; its description says what to do",
         Severity.ERROR if check.severity is dg.AssetCheckSeverity.ERROR else Severity.WARNING,
+        check.partition,
     )
 
 
