@@ -22,9 +22,10 @@ MAY_IMPORT = {
     "collect": {"model", *BRICKS},
     "runtime": {"model", "settings", "collect", *BRICKS},
     "read": {"model", "settings", "runtime", "collect", *BRICKS},
-    "defs": {"model", "settings", "runtime", "collect", *BRICKS},
-    "serve": {"model", "settings", "runtime", "read", "collect", *BRICKS},
-    "cli": {"model", "settings", "runtime", "read", "collect", "defs", "sandbox", *BRICKS},
+    "examine": {"model", "settings", "runtime", "collect", *BRICKS},
+    "defs": {"model", "settings", "runtime", "examine", "collect", *BRICKS},
+    "serve": {"model", "settings", "runtime", "read", "examine", "collect", *BRICKS},
+    "cli": {"model", "settings", "runtime", "read", "examine", "collect", "defs", "sandbox", *BRICKS},
     "definitions": {"model", "settings", "runtime", "collect", "defs", *BRICKS},
 }
 DAGSTER_ROOMS = {"defs", "definitions", "launch"}

@@ -23,7 +23,7 @@ from hl_pipeline.storage import alert_delivery
 _LEAST = ("HL_ALERT_URLS", "HL_HOME", "HL_VENUE")
 
 
-def speak(report: Report | None, error: PipelineError | None) -> bool:
+def speak(report: Report) -> bool:
     """Tells every channel that is due; false when one was due and none took it.
 
     Told is what nobody else can tell: that the health cannot be read, or that the rules are not judged any more.
@@ -32,7 +32,8 @@ def speak(report: Report | None, error: PipelineError | None) -> bool:
         InvalidSetting: HL_ALERT_URLS is wrong.
     """
     settings = _settings()
-    trouble = [f"health cannot be read: {error}"] if error is not None else _standstill(settings, report)
+    is_blind = report.status is Status.UNKNOWN
+    trouble = [f"health cannot be read: {report.reason}"] if is_blind else _standstill(settings, report)
     path = settings.venue_home / "health-alert.json"
     now_ms = SystemClock().now_ms()
     watch = dead_man.recall(path).after(is_trouble=bool(trouble), now_ms=now_ms)
@@ -58,7 +59,7 @@ def _tell(
     return watch, missed
 
 
-def _standstill(settings: Settings, report: Report | None) -> list[str]:
+def _standstill(settings: Settings, report: Report) -> list[str]:
     """That the rules are not judged any more, with what is unhealthy meanwhile."""
     try:
         with open_database(settings, application_name="hl health") as database, database.connection() as connection:
@@ -68,8 +69,7 @@ def _standstill(settings: Settings, report: Report | None) -> list[str]:
     stands = dead_man.standstill(beaten_ms, SystemClock(settings.clock_offset_ms).now_ms())
     if stands is None:
         return []
-    verdicts = [] if report is None else report.verdicts
-    return [stands, *(verdict.sentence for verdict in verdicts if verdict.status is Status.UNHEALTHY)]
+    return [stands, *(verdict.sentence for verdict in report.verdicts if verdict.status is Status.UNHEALTHY)]
 
 
 def _settings() -> Settings:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import click
 
-from hl_pipeline.cli.screen import console, print_json, table
-from hl_pipeline.health.report import Report, report, to_json
+from hl_pipeline.cli.screen import age, console, print_json, table
+from hl_pipeline.examine import examine
+from hl_pipeline.health.report import Report, to_json
 from hl_pipeline.health.verdict import Status
-from hl_pipeline.model.failure import PipelineError
-from hl_pipeline.runtime import open_pipeline
+from hl_pipeline.model.clock import SystemClock
+from hl_pipeline.model.failure import InvalidSetting
 from hl_pipeline.settings import Settings
-from hl_pipeline.storage.health import gather
 
-EXIT_UNHEALTHY = 1
 EXIT_CANNOT_TELL = 2
-_COLOURS = {Status.HEALTHY: "green", Status.DEGRADED: "yellow", Status.UNHEALTHY: "red"}
+EXIT_CODES = {Status.HEALTHY: 0, Status.DEGRADED: 0, Status.UNHEALTHY: 1, Status.UNKNOWN: EXIT_CANNOT_TELL}
+_COLOURS = {Status.HEALTHY: "green", Status.DEGRADED: "yellow", Status.UNHEALTHY: "red", Status.UNKNOWN: "magenta"}
 
 
 @click.command()
@@ -25,7 +25,8 @@ def health(ctx: click.Context, as_json: bool, alert: bool) -> None:
     """Is the pipeline well?
 
     Exit 0 when healthy or degraded, 1 when unhealthy, 2 when nobody can
-    tell: no database, another schema, wrong settings.
+    tell: no database, another schema, wrong settings. The report is there
+    in each case, within seconds: it says what could not be measured.
 
     With --alert, for a timer outside Dagster: when this was so at two looks
     in a row, or nobody judged the alert rules for five minutes, the channels
@@ -34,38 +35,28 @@ def health(ctx: click.Context, as_json: bool, alert: bool) -> None:
     """
     try:
         found = examine(Settings.load())
-    except PipelineError as error:
-        if as_json:
-            print_json({"status": "unknown", "reason": str(error)})
-        click.echo(f"hl: {error}", err=True)
-        if alert:
-            _speak(None, error)
-        ctx.exit(EXIT_CANNOT_TELL)
+    except InvalidSetting as error:
+        found = _nothing_set(error)
     if as_json:
         print_json(to_json(found))
     else:
         _show(found)
-    if alert and not _speak(found, None):
+    if found.status is Status.UNKNOWN:
+        click.echo(f"hl: {found.reason}", err=True)
+    if alert and not _speak(found):
         ctx.exit(EXIT_CANNOT_TELL)
-    ctx.exit(EXIT_UNHEALTHY if found.status is Status.UNHEALTHY else 0)
+    ctx.exit(EXIT_CODES[found.status])
 
 
-def examine(settings: Settings) -> Report:
-    """Measure and judge.
-
-    Raises:
-        PipelineError: the database does not answer, or is not of this version.
-    """
-    with open_pipeline(settings, only_looks=True) as pipeline, pipeline.database.connection() as connection:
-        settle_s = pipeline.policy.proof.settle_ms / 1000
-        now_ms, period_s = pipeline.clock.now_ms(), pipeline.period_ms / 1000
-        return report(gather(connection, now_ms, period_s, settle_s, expects_stream=settings.stream))
+def _nothing_set(error: InvalidSetting) -> Report:
+    """What there is to say when not even the settings can be read."""
+    return Report(SystemClock().now_ms(), Status.UNKNOWN, 0, "critical", {}, [], [], reason=str(error))
 
 
-def _speak(found: Report | None, error: PipelineError | None) -> bool:
+def _speak(found: Report) -> bool:
     from hl_pipeline.cli.dead_man import speak  # here, because a probe without --alert needs none of it
 
-    return speak(found, error)
+    return speak(found)
 
 
 def _show(found: Report) -> None:
@@ -77,5 +68,16 @@ def _show(found: Report) -> None:
         for verdict in found.verdicts
     ]
     screen.print(table([("status", "left"), ("check", "left"), ("found", "left")], rows))
+    about = found.about
+    if about:
+        screen.print(
+            f"\nhl_pipeline {about.get('version')}, this process holds {about.get('memory_mb')} MB; "
+            f"measured in {about.get('took_ms')} ms; {_span(about.get('watched_s'))}."
+        )
     if found.excluded:
         screen.print(f"\nNot measured here: {', '.join(found.excluded)}.")
+
+
+def _span(seconds: float | int | str | None) -> str:
+    since = f"kept for {age(round(1000 * seconds))}" if isinstance(seconds, int | float) else "not kept yet"
+    return f"health reports are {since}"

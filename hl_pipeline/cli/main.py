@@ -32,6 +32,7 @@ _HERE = "hl_pipeline.cli"
             f"{_HERE}.stream", "stream", "Follow the live stream: a candle is readable a second after it closed."
         ),
         "backfill": Lazy(f"{_HERE}.backfill", "backfill", "Complete past months; says first what it costs."),
+        "stats": Lazy(f"{_HERE}.stats", "stats", "What came of the last 24 hours: points, requests, gaps, uptime."),
         "verify": Lazy(f"{_HERE}.verify", "verify", "Prove the coverage ledger against the stored candles."),
         "health": Lazy(f"{_HERE}.health", "health", "Is the pipeline well? Exit 0, 1 or 2."),
         "alerts": Lazy(f"{_HERE}.alerts", "alerts", "What is wrong and who was told; ack, silence, bounds, test."),

@@ -8,14 +8,15 @@ from typing import Any
 import click
 
 from hl_pipeline.cli.screen import age, console, print_json, table
-from hl_pipeline.health.verdict import Verdict, on_endpoints, on_stream
+from hl_pipeline.examine import examine
+from hl_pipeline.health.report import Report
+from hl_pipeline.health.verdict import Verdict
 from hl_pipeline.model.settle import SettleTime
 from hl_pipeline.runtime import open_pipeline
 from hl_pipeline.settings import Settings
-from hl_pipeline.storage import coverage, markets, stream
+from hl_pipeline.storage import coverage, markets
 from hl_pipeline.storage.budget import BudgetState
 from hl_pipeline.storage.coverage import IntervalCoverage
-from hl_pipeline.storage.endpoints import read_endpoints
 from hl_pipeline.storage.markets import MarketCounts, MarketNews
 from hl_pipeline.storage.overview import OpenAlert, open_alerts
 
@@ -36,8 +37,17 @@ class Status:
     budget: BudgetState
     alerts: list[OpenAlert]
     settle: SettleTime
-    stream: Verdict
-    endpoints: Verdict
+    health: Report
+
+    @property
+    def stream(self) -> Verdict:
+        """How the live stream stands."""
+        return self.health.verdict("stream_alive")
+
+    @property
+    def endpoints(self) -> Verdict:
+        """How the ways to the exchange stand."""
+        return self.health.verdict("endpoints_healthy")
 
 
 @click.command()
@@ -68,16 +78,16 @@ def read(settings: Settings) -> Status:
             intervals = coverage.by_interval(connection, now_ms, pipeline.policy.proof.settle_ms)
             alerts, budget = open_alerts(connection), pipeline.budget.state(connection)
             counts, news = markets.counts(connection), markets.news(connection, now_ms - NEWS_REACH_MS)
-            ways = on_endpoints(read_endpoints(connection).states)
-            streaming = on_stream(stream.state(connection), now_ms, expected=settings.stream)
         address, settle = pipeline.database.address, pipeline.settle
-        return Status(settings.venue, address, now_ms, counts, news, intervals, budget, alerts, settle, streaming, ways)
+        found = examine(settings, database=pipeline.database, clock=pipeline.clock, settle_s=settle.ms / 1000)
+        return Status(settings.venue, address, now_ms, counts, news, intervals, budget, alerts, settle, found)
 
 
 def as_document(found: Status) -> dict[str, Any]:
     """The status as JSON can say it."""
     return {
         "venue": found.venue,
+        "health": headline_document(found.health),
         "database": found.database,
         "now_ms": found.now_ms,
         "markets": found.markets._asdict(),
@@ -93,7 +103,8 @@ def as_document(found: Status) -> dict[str, Any]:
 
 def _show(found: Status) -> None:
     screen = console()
-    screen.print(f"Exchange: {found.venue} · database: {found.database}\n")
+    screen.print(f"Exchange: {found.venue} · database: {found.database}")
+    screen.print(f"Health: {headline(found.health)}\n", markup=False)
     if not found.intervals:
         screen.print("Nothing is tracked yet: run `hl collect`, or `hl up` to collect on a schedule.")
     else:
@@ -126,6 +137,19 @@ def _show_markets(found: Status) -> None:
         screen.print(f"Not named by the exchange any more: {', '.join(counts.absent)}", markup=False)
     for news in found.news:
         screen.print(f"  {age(max(0, found.now_ms - news.at_ms))} ago: {news.sentence}", markup=False)
+
+
+def headline(found: Report) -> str:
+    """The health report in a line."""
+    bad = [verdict.name for verdict in found.verdicts if not verdict.passed]
+    said = f"{found.status}, score {found.score} of 100 ({found.band})"
+    return f"{said}; not well: {', '.join(bad)}. `hl health` says why" if bad else said
+
+
+def headline_document(found: Report) -> dict[str, Any]:
+    """The same as JSON can say it."""
+    bad = [verdict.name for verdict in found.verdicts if not verdict.passed]
+    return {"status": str(found.status), "score": found.score, "not_well": bad}
 
 
 def interval_document(row: IntervalCoverage) -> dict[str, Any]:

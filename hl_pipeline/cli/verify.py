@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import click
 
 from hl_pipeline.cli.screen import console, print_json, table
-from hl_pipeline.cli.status import coverage_table, interval_document
+from hl_pipeline.cli.status import coverage_table, headline, headline_document, interval_document
+from hl_pipeline.examine import examine
+from hl_pipeline.health.report import Report
 from hl_pipeline.runtime import open_pipeline
 from hl_pipeline.settings import Settings
 from hl_pipeline.storage import coverage, series
@@ -26,6 +28,7 @@ class Proof:
     intervals: list[IntervalCoverage]
     violations: list[tuple[int, str, str]]
     contents: list[TableContent]
+    health: Report
 
 
 @click.command()
@@ -57,12 +60,11 @@ def prove(settings: Settings) -> Proof:
     with open_pipeline(settings, only_looks=True) as pipeline:
         now_ms = pipeline.clock.now_ms()
         with pipeline.database.connection() as connection:
-            return Proof(
-                now_ms,
-                coverage.by_interval(connection, now_ms, pipeline.policy.proof.settle_ms),
-                series.violations(connection),
-                content_hashes(connection),
-            )
+            intervals = coverage.by_interval(connection, now_ms, pipeline.policy.proof.settle_ms)
+            violations, contents = series.violations(connection), content_hashes(connection)
+        settle_s = pipeline.policy.proof.settle_ms / 1000
+        found = examine(settings, database=pipeline.database, clock=pipeline.clock, settle_s=settle_s)
+        return Proof(now_ms, intervals, violations, contents, found)
 
 
 def _document(proof: Proof) -> dict[str, object]:
@@ -70,6 +72,7 @@ def _document(proof: Proof) -> dict[str, object]:
         "holds": not proof.violations,
         "violations": [{"series_id": number, "rule": rule, "slots": slots} for number, rule, slots in proof.violations],
         "intervals": [interval_document(row) for row in proof.intervals],
+        "health": headline_document(proof.health),
         "tables": [content._asdict() for content in proof.contents],
     }
 
@@ -78,6 +81,7 @@ def _show(proof: Proof) -> None:
     screen = console()
     screen.print(coverage_table(proof.intervals, proof.now_ms))
     screen.print()
+    screen.print(f"Health: {headline(proof.health)}\n", markup=False)
     screen.print(table([("table", "left"), ("rows", "right"), ("content hash", "left")], proof.contents))
     screen.print()
     if not proof.violations:

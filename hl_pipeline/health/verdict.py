@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum
+from collections.abc import Callable, Sequence
 
+from hl_pipeline.health.machinery import (
+    on_automation,
+    on_daemon,
+    on_delivery,
+    on_disk,
+    on_memory,
+    on_runs,
+    on_schema,
+    on_trust,
+)
+from hl_pipeline.health.status import Status as Status
+from hl_pipeline.health.status import Verdict as Verdict
+from hl_pipeline.health.status import unknown, with_step, worst
 from hl_pipeline.model.endpoint import LAG_MS, EndpointState, healthy, why_unhealthy
 from hl_pipeline.model.interval import Interval, to_datetime
 from hl_pipeline.model.open_gap import DEADLINE_NEAR_MS, DEADLINE_URGENT_MS, recoverable, time_left
@@ -24,34 +35,8 @@ BUDGET_TIGHT = 0.97
 REFUSED_TOO_LONG_S = 120.0
 #: Twice what a stalled socket and a new connection take.
 STREAM_SILENT_MS = 60_000
-
-
-class Status(StrEnum):
-    """How it stands; the best first."""
-
-    HEALTHY = "healthy"
-    DEGRADED = "degraded"
-    UNHEALTHY = "unhealthy"
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """A judged property: ``sentence`` is for people, ``numbers`` for machines."""
-
-    name: str
-    status: Status
-    sentence: str
-    numbers: Mapping[str, float | int | str | None] = field(default_factory=dict)
-
-    @property
-    def passed(self) -> bool:
-        """Nothing to do."""
-        return self.status is Status.HEALTHY
-
-    @property
-    def severity(self) -> str:
-        """What a failed check of this verdict weighs."""
-        return "error" if self.status is Status.UNHEALTHY else "warning"
+#: Groups of numbers that no verdict of their own is made of.
+_BESIDE = ("settle", "period", "standing")
 
 
 def freshness_bound_s(interval: Interval, period_s: float, settle_s: float) -> float:
@@ -68,7 +53,7 @@ def on_api(v: Vitals) -> Verdict:
         return Verdict("api_answers", Status.DEGRADED, text, numbers)
     share = v.fetches_failed / v.fetches
     slow = (v.fetch_p99_ms or 0.0) > API_SLOW_MS
-    status = _worst(
+    status = worst(
         Status.UNHEALTHY if share > FAILED_SHARE_UNHEALTHY else Status.DEGRADED if share > FAILED_SHARE else None,
         Status.DEGRADED if slow else None,
     )
@@ -78,7 +63,7 @@ def on_api(v: Vitals) -> Verdict:
         f"p99 {v.fetch_p99_ms or 0:.0f} ms (bound {API_SLOW_MS:.0f})"
     )
     todo = "read the newest errors in hl.fetch; is the exchange down, or the way to it?"
-    return Verdict("api_answers", status, _with_step(text, todo, status), numbers)
+    return Verdict("api_answers", status, with_step(text, todo, status), numbers)
 
 
 def on_endpoints(states: Sequence[EndpointState]) -> Verdict:
@@ -86,7 +71,7 @@ def on_endpoints(states: Sequence[EndpointState]) -> Verdict:
     why = {state.host: reason for state in states if (reason := why_unhealthy(state, states)) is not None}
     serving = len(healthy(states))
     clock_off_s = min((abs(state.lag_ms) for state in states if state.lag_ms is not None), default=0) / 1000
-    status = _worst(
+    status = worst(
         Status.UNHEALTHY if states and not serving else None,
         Status.DEGRADED if why or 1000 * clock_off_s > LAG_MS else None,
     )
@@ -98,7 +83,7 @@ def on_endpoints(states: Sequence[EndpointState]) -> Verdict:
     else:
         todo = "read last_error in hl.endpoint (asset endpoint_health); whoever is well takes the load meanwhile"
     numbers: dict[str, float | int | str | None] = {"endpoints": len(states), "serving": serving}
-    return Verdict("endpoints_healthy", status, _with_step(text, todo, status), numbers)
+    return Verdict("endpoints_healthy", status, with_step(text, todo, status), numbers)
 
 
 def on_stream(found: StreamVitals | None, now_ms: int, *, expected: bool) -> Verdict:
@@ -115,7 +100,7 @@ def on_stream(found: StreamVitals | None, now_ms: int, *, expected: bool) -> Ver
         return Verdict(name, Status.HEALTHY, text, numbers)
     text = f"{fault}; meanwhile REST reads the live edge at its own pace"
     todo = "does `hl stream` run (`hl up` keeps it running)? Its log says why not; HL_STREAM=false does without"
-    return Verdict(name, Status.DEGRADED, _with_step(text, todo, Status.DEGRADED), numbers)
+    return Verdict(name, Status.DEGRADED, with_step(text, todo, Status.DEGRADED), numbers)
 
 
 def _fault_of_stream(found: StreamVitals | None, now_ms: int) -> str | None:
@@ -155,7 +140,7 @@ def _numbers_of_stream(found: StreamVitals | None, now_ms: int) -> dict[str, flo
 
 def on_database(v: Vitals) -> Verdict:
     """Postgres answers quickly."""
-    status = _worst(
+    status = worst(
         Status.UNHEALTHY if v.database_ms > DATABASE_DOWN_MS else None,
         Status.DEGRADED if v.database_ms > DATABASE_SLOW_MS else None,
     )
@@ -165,7 +150,7 @@ def on_database(v: Vitals) -> Verdict:
     )
     todo = "look for long statements in pg_stat_activity, a full disk, or a machine that swaps"
     numbers = {"latency_ms": v.database_ms, "candles": v.candles_estimated, "candles_last_two_days": v.candles_recent}
-    return Verdict("database_answers", status, _with_step(text, todo, status), numbers)
+    return Verdict("database_answers", status, with_step(text, todo, status), numbers)
 
 
 def on_freshness(v: Vitals, found: IntervalVitals) -> Verdict:
@@ -181,7 +166,7 @@ def on_freshness(v: Vitals, found: IntervalVitals) -> Verdict:
         text = f"{found.without_candle} of {found.series} series have no closed candle. Next: run `hl collect`"
         return Verdict(name, Status.UNHEALTHY, text, {"without_candle": found.without_candle, "bound_s": bound})
     age = (v.now_ms - found.newest_close_ms) / 1000
-    status = _worst(
+    status = worst(
         Status.UNHEALTHY if age > 2 * bound else None,
         Status.DEGRADED if age > bound else None,
     )
@@ -190,9 +175,7 @@ def on_freshness(v: Vitals, found: IntervalVitals) -> Verdict:
         f"the oldest of {found.series}"
     )
     todo = "see whether the collect schedule runs and what its last run says; `hl collect` catches up by hand"
-    return Verdict(
-        name, status, _with_step(text, todo, status), {"age_s": age, "bound_s": bound, "coin": found.stalest}
-    )
+    return Verdict(name, status, with_step(text, todo, status), {"age_s": age, "bound_s": bound, "coin": found.stalest})
 
 
 def on_budget(v: Vitals) -> Verdict:
@@ -201,7 +184,7 @@ def on_budget(v: Vitals) -> Verdict:
         return Verdict("budget_has_room", Status.HEALTHY, "no weight budget is set up yet: nothing was asked", {})
     waited = v.budget_refused_since_s or 0.0
     remaining = v.budget_max - v.budget_spent
-    status = _worst(
+    status = worst(
         Status.DEGRADED if waited > REFUSED_TOO_LONG_S or v.budget_spent > BUDGET_TIGHT * v.budget_max else None,
         Status.DEGRADED if v.fetches_limited else None,
     )
@@ -211,7 +194,7 @@ def on_budget(v: Vitals) -> Verdict:
     )
     todo = "let a back-fill finish or cancel it; on 429s lower HL_WEIGHT_PER_MINUTE: something else uses this address"
     numbers = {"spent": v.budget_spent, "remaining": remaining, "limited": v.fetches_limited, "refused_s": waited}
-    return Verdict("budget_has_room", status, _with_step(text, todo, status), numbers)
+    return Verdict("budget_has_room", status, with_step(text, todo, status), numbers)
 
 
 def on_coverage(v: Vitals) -> Verdict:
@@ -222,7 +205,7 @@ def on_coverage(v: Vitals) -> Verdict:
     rows = v.intervals.values()
     due, final, empty = (sum(getattr(row, name) for row in rows) for name in ("due", "final", "empty"))
     lost, overdue, waiting = (sum(getattr(row, name) for row in rows) for name in ("lost", "overdue", "waiting"))
-    status = _worst(
+    status = worst(
         Status.UNHEALTHY if overdue > 0.10 * max(due, 1) else None,
         Status.DEGRADED if overdue or v.losing_series else None,
     )
@@ -240,7 +223,7 @@ def on_coverage(v: Vitals) -> Verdict:
         "overdue": overdue,
         "waiting": waiting,
     }
-    return Verdict("coverage_complete", status, _with_step(text, todo, status), numbers)
+    return Verdict("coverage_complete", status, with_step(text, todo, status), numbers)
 
 
 def on_deadlines(v: Vitals) -> Verdict:
@@ -263,7 +246,7 @@ def on_deadlines(v: Vitals) -> Verdict:
         "coin": found.coin,
         "interval": str(found.interval),
     }
-    return Verdict(name, status, _with_step(text, todo, status), numbers)
+    return Verdict(name, status, with_step(text, todo, status), numbers)
 
 
 def on_vanished(v: Vitals) -> Verdict:
@@ -287,7 +270,7 @@ def on_vanished(v: Vitals) -> Verdict:
         "coin": newest.coin,
         "interval": str(newest.interval),
     }
-    return Verdict(name, Status.DEGRADED, _with_step(text, todo, Status.DEGRADED), numbers)
+    return Verdict(name, Status.DEGRADED, with_step(text, todo, Status.DEGRADED), numbers)
 
 
 def on_contract(v: Vitals) -> Verdict:
@@ -296,7 +279,7 @@ def on_contract(v: Vitals) -> Verdict:
     status = Status.UNHEALTHY if bad else Status.HEALTHY
     text = f"{bad} of {v.candles_recent:,} candles of the last two days break the contract (bound 0)"
     todo = "read them with the query of health_contract.sql and fetch their span again"
-    return Verdict("rows_keep_contract", status, _with_step(text, todo, status), {"bad": bad, "rows": v.candles_recent})
+    return Verdict("rows_keep_contract", status, with_step(text, todo, status), {"bad": bad, "rows": v.candles_recent})
 
 
 def on_dead_letters(v: Vitals) -> Verdict:
@@ -317,34 +300,56 @@ def on_dead_letters(v: Vitals) -> Verdict:
         "coin": found.coin,
         "interval": None if found.interval is None else str(found.interval),
     }
-    return Verdict(name, Status.DEGRADED, _with_step(text, todo, Status.DEGRADED), numbers)
+    return Verdict(name, Status.DEGRADED, with_step(text, todo, Status.DEGRADED), numbers)
 
 
 def all_verdicts(v: Vitals) -> list[Verdict]:
-    """Every verdict, in the order a person asks."""
+    """Every verdict on what was measured, in the order a person asks; unknown where measuring failed."""
+    if v.blind is not None:
+        step = "read what it says; `hl db status` and the server's log say more"
+        reason = v.blind.reason if "; " in v.blind.reason else f"{v.blind.reason}. Next: {step}"
+        return [Verdict(v.blind.check, Status.UNHEALTHY, reason), *_on_machinery(v)]
     fresh = [on_freshness(v, row) for row in v.intervals.values()]
-    streaming = on_stream(v.stream, v.now_ms, expected=v.expects_stream)
-    gone = [on_coverage(v), on_deadlines(v), on_dead_letters(v), on_vanished(v)]
     return [
-        on_database(v),
-        on_api(v),
-        on_endpoints(v.endpoints),
-        streaming,
-        on_budget(v),
-        *fresh,
-        *gone,
-        on_contract(v),
+        _judged(v, "database_answers", "candles", on_database),
+        *([] if v.migrations is None else [on_schema(v.migrations)]),
+        _judged(v, "api_answers", "requests", on_api),
+        _judged(v, "endpoints_healthy", "endpoints", lambda v: on_endpoints(v.endpoints)),
+        _judged(v, "stream_alive", "stream", lambda v: on_stream(v.stream, v.now_ms, expected=v.expects_stream)),
+        _judged(v, "budget_has_room", "budget", on_budget),
+        *([unknown("data_fresh", v.unmeasured["coverage"])] if "coverage" in v.unmeasured else fresh),
+        _judged(v, "coverage_complete", "coverage", on_coverage),
+        _judged(v, "gaps_before_deadline", "deadlines", on_deadlines),
+        _judged(v, "no_dead_letters", "dead_letters", on_dead_letters),
+        _judged(v, "no_vanished_rows", "vanished", on_vanished),
+        _judged(v, "rows_keep_contract", "contract", on_contract),
+        *_on_machinery(v),
+        *[unknown(f"{group}_known", reason) for group, reason in v.unmeasured.items() if group in _BESIDE],
     ]
+
+
+def _on_machinery(v: Vitals) -> list[Verdict]:
+    """What the pipeline runs on, as far as the caller had it measured."""
+    found = []
+    if v.trust is not None or "trust" in v.unmeasured:
+        found.append(_judged(v, "data_trusted", "trust", on_trust))
+    if v.delivery is not None or "delivery" in v.unmeasured:
+        found.append(_judged(v, "alerts_delivered", "delivery", on_delivery))
+    if v.dagster is not None or v.no_dagster is not None or "dagster" in v.unmeasured:
+        found.append(_judged(v, "daemon_alive", "dagster", on_daemon))
+        found.append(_judged(v, "runs_finish", "dagster", on_runs))
+        found.append(_judged(v, "automation_on", "dagster", on_automation))
+    if v.host is not None or "host" in v.unmeasured:
+        found.append(_judged(v, "disk_has_room", "host", on_disk))
+        found.append(_judged(v, "memory_bounded", "host", on_memory))
+    return found
+
+
+def _judged(v: Vitals, name: str, group: str, judge: Callable[[Vitals], Verdict]) -> Verdict:
+    """The verdict, unless its numbers could not be measured."""
+    reason = v.unmeasured.get(group)
+    return judge(v) if reason is None else unknown(name, reason)
 
 
 def _minute(at_ms: int) -> str:
     return f"{to_datetime(at_ms):%Y-%m-%d %H:%M}"
-
-
-def _worst(*found: Status | None) -> Status:
-    order = list(Status)
-    return max((status for status in found if status), key=order.index, default=Status.HEALTHY)
-
-
-def _with_step(text: str, step: str, status: Status) -> str:
-    return text if status is Status.HEALTHY else f"{text}. Next: {step}"

@@ -81,6 +81,82 @@ class StreamVitals(NamedTuple):
     endpoint: str | None
 
 
+class UnfinishedRuns(NamedTuple):
+    """Runs of one job in one state that is not the last; ``longest_s`` of them has been in it for so many seconds."""
+
+    job: str
+    state: str
+    runs: int
+    longest_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class DagsterVitals:
+    """What Dagster's own tables say; ages in seconds by the clock of their server.
+
+    ``silent_s`` is how long ago each thread of the daemon last spoke, ``ailing`` are those that then spoke of an
+    error. ``failing`` are the jobs whose newest finished run failed, ``failed`` counts the failed runs of 24 hours.
+    ``switched_on`` are the schedules and sensors that are on, by name.
+    """
+
+    silent_s: Mapping[str, float]
+    ailing: Sequence[str]
+    unfinished: Sequence[UnfinishedRuns]
+    failing: Sequence[str]
+    failed: int
+    switched_on: frozenset[str]
+
+
+class DiskVitals(NamedTuple):
+    """The file system of ``folder``: bytes free to this user, bytes in all, and which share of its files is free."""
+
+    folder: str
+    free_bytes: int
+    total_bytes: int
+    free_files: float
+
+
+class HostVitals(NamedTuple):
+    """This machine and this process."""
+
+    disks: Sequence[DiskVitals]
+    memory_bytes: int
+
+
+class TrustVitals(NamedTuple):
+    """The newest confidence of the tracked series, 0 to 1: its mean; and the share of latest metrics that have .75."""
+
+    series: int
+    mean_confidence: float | None
+    metrics: int
+    high_confidence_rate: float | None
+
+
+class DeliveryVitals(NamedTuple):
+    """Notices of 24 hours: ``sent`` in so many ``attempts``; ``late`` are channels where one waits for five minutes."""
+
+    notices: int
+    sent: int
+    attempts: int
+    waiting: int
+    longest_wait_s: float | None
+    late: Sequence[str]
+
+
+class Standing(NamedTuple):
+    """Since when the database server runs (its own clock), and when the first health report was kept; ms UTC."""
+
+    server_started_ms: int
+    watched_since_ms: int | None
+
+
+class Blindness(NamedTuple):
+    """Nothing of the database can be told: the check that says so, and why."""
+
+    check: str
+    reason: str
+
+
 @dataclass(frozen=True, slots=True)
 class Vitals:
     """Numbers behind the report. Latencies in milliseconds, periods in seconds; the fetch figures cover 15 minutes.
@@ -90,6 +166,9 @@ class Vitals:
     ``endpoints`` are those in use, the primary first; none before the pipeline was first opened.
     ``stream`` is null when none ever ran here; ``expects_stream`` when one is to run (HL_STREAM).
     ``endangered`` are the gap slots that the exchange forgets within twelve hours; null when there are none.
+    ``dagster``, ``host``, ``trust``, ``delivery``, ``standing`` and ``migrations`` (how many are applied) are null
+    where the caller did not ask for them; ``no_dagster`` says why Dagster has nothing to tell here.
+    ``unmeasured`` says of a group of numbers why there are none; ``blind`` that this is so of the whole database.
     """
 
     now_ms: int
@@ -117,3 +196,22 @@ class Vitals:
     endpoints: Sequence[EndpointState] = ()
     stream: StreamVitals | None = None
     expects_stream: bool = False
+    trust: TrustVitals | None = None
+    delivery: DeliveryVitals | None = None
+    standing: Standing | None = None
+    migrations: int | None = None
+    dagster: DagsterVitals | None = None
+    no_dagster: str | None = None
+    host: HostVitals | None = None
+    unmeasured: Mapping[str, str] = field(default_factory=dict)
+    blind: Blindness | None = None
+
+    @classmethod
+    def unseen(cls, now_ms: int, blind: Blindness) -> Vitals:
+        """What there is to say when the database cannot be read."""
+        return cls(
+            now_ms=now_ms, period_s=0.0, settle_s=0.0, markets=0, database_ms=0.0, candles_estimated=0,
+            candles_recent=0, rows_breaking_contract=0, fetches=0, fetches_failed=0, fetches_limited=0,
+            fetch_p50_ms=None, fetch_p99_ms=None, last_landed_ms=None, budget_max=None, budget_spent=0,
+            budget_refused_since_s=None, blind=blind,
+        )  # fmt: skip

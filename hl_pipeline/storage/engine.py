@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, Self
 
 import psycopg
@@ -177,6 +177,39 @@ class Database:
             psycopg.connect(**self._session).close()
         except psycopg.OperationalError as error:
             raise DatabaseUnavailable(f"{self.address} cannot be reached: {_first_line(error)}") from error
+
+
+@contextmanager
+def looking(
+    url: str, *, application_name: str, connect_timeout_seconds: int = 2, statement_timeout_ms: int = 2_000
+) -> Iterator[Connection]:
+    """One connection of its own that can change nothing, in one snapshot, closed at the end; for probes.
+
+    ``url`` is in any of `Database`'s three spellings. Each statement is bounded, not the whole; libpq knows no
+    connect time-out under two seconds.
+
+    Raises DatabaseUnavailable when the server cannot be reached, or breaks off.
+    """
+    wanted = make_url(url)
+    bounds = f"-c timezone=UTC -c statement_timeout={statement_timeout_ms} -c lock_timeout={statement_timeout_ms}"
+    session: dict[str, Any] = {
+        **_keywords(wanted),
+        "application_name": application_name,
+        "connect_timeout": connect_timeout_seconds,
+        "options": bounds,
+    }
+    try:
+        connection = psycopg.connect(**session)
+    except psycopg.OperationalError as error:
+        raise DatabaseUnavailable(f"{_address(wanted)} cannot be reached: {_first_line(error)}") from error
+    with closing(connection):
+        connection.read_only, connection.isolation_level = True, psycopg.IsolationLevel.REPEATABLE_READ
+        try:
+            yield connection
+        except psycopg.OperationalError as error:
+            if connection.closed:
+                raise DatabaseUnavailable(f"{_address(wanted)} broke off: {_first_line(error)}") from error
+            raise
 
 
 def create_database_if_missing(url: str) -> bool:

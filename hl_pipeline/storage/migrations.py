@@ -137,7 +137,17 @@ def claim_venue(connection: Connection, venue: str) -> None:
         InvalidSetting: it already holds another's.
     """
     connection.execute(query("installation_claim"), {"venue": venue})
-    held = _scalar(connection, "installation_venue")
+    check_venue(connection, venue)
+
+
+def check_venue(connection: Connection, venue: str) -> None:
+    """Lets pass a database that holds the data of ``venue``, or that nobody has claimed yet. Reads only.
+
+    Raises:
+        InvalidSetting: it holds another's.
+    """
+    row = connection.execute(query("installation_venue")).fetchone()
+    held = venue if row is None else row[0]
     if held != venue:
         raise InvalidSetting(
             f"HL_VENUE is {venue}, but this database holds data of {held}; the two must never mix. "

@@ -59,7 +59,8 @@ def pipeline_stats(connection: Connection) -> PipelineStats:
 def follow_gaps(connection: Connection, now_ms: int, *, settle_ms: int, period_ms: int) -> Followed:
     """Enter the gaps that are new since the last look into hl.gap_episode, and close those that are settled.
 
-    A slot counts as missing when it waited for two periods after it was due at ``now_ms`` (ms UTC).
+    A slot counts as missing when it waited for two periods after it was due at ``now_ms`` (ms UTC). Does nothing
+    while another session is at it; holds others off until the commit.
     """
     parameters = {
         "now": to_datetime(now_ms),
@@ -67,6 +68,9 @@ def follow_gaps(connection: Connection, now_ms: int, *, settle_ms: int, period_m
         "grace": timedelta(milliseconds=2 * period_ms),
         "window_slots": WINDOW_SLOTS,
     }
+    mine = connection.execute(query("gap_episodes_lock")).fetchone()
+    if mine is None or not mine[0]:
+        return Followed(0, 0)
     row = connection.execute(query("gap_episodes_follow"), parameters).fetchone()
     assert row is not None  # noqa: S101  # two counts are one row
     return Followed(*row)

@@ -169,7 +169,14 @@ def test_health_is_exit_0_when_fresh_1_six_hours_later_and_2_without_a_database(
     monkeypatch.delenv("HL_DATABASE_URL")
     blind = run("health", "--json")
     assert blind.exit_code == 2
-    assert json.loads(blind.stdout)["status"] == "unknown"
+    told = json.loads(blind.stdout)
+    assert (told["status"], told["score"]) == ("unknown", 0)
+    assert {check["name"]: check["status"] for check in told["checks"]}["disk_has_room"] == "healthy"
+    assert "hl db start" in blind.stderr
+    monkeypatch.setenv("HL_CONCURRENCY", "many")
+    unset = run("health", "--json")
+    assert unset.exit_code == 2
+    assert "HL_CONCURRENCY" in json.loads(unset.stdout)["reason"]
 
 
 def test_health_imports_neither_dagster_nor_pandas(environ: dict[str, str]) -> None:

@@ -5,16 +5,24 @@ import dagster as dg
 
 from hl_pipeline.defs.assets.endpoint_health import endpoint_health
 from hl_pipeline.defs.assets.live_candles import live_candles
-from hl_pipeline.defs.automation import share_running
 from hl_pipeline.defs.describe import HEALTH, KINDS, OWNERS, columns, instant, said_plainly, table
-from hl_pipeline.health.report import report, to_json
+from hl_pipeline.examine import examine
+from hl_pipeline.health.report import Report, to_json
+from hl_pipeline.model.failure import DatabaseUnavailable
 from hl_pipeline.model.vitals import StreamVitals, Vitals
 from hl_pipeline.runtime import Pipeline
-from hl_pipeline.storage import health
+from hl_pipeline.storage import health, stream
+from hl_pipeline.storage.stats import follow_gaps
+
+#: A run has more time than a probe; in seconds.
+_DEADLINE_S = 20.0
 
 LOG_COLUMNS = {
     "logged_at": ("timestamptz", "market time of the report, UTC"),
-    "status": ("text", "healthy, degraded or unhealthy: the worst of all verdicts"),
+    "status": (
+        "text",
+        "healthy, degraded, unhealthy: the worst of all verdicts; unknown: not all could be measured",
+    ),
     "score": ("smallint", "0 to 100; good from 85, fair from 70, poor from 50, else critical"),
     "report": ("jsonb", "every verdict with its numbers"),
 }
@@ -30,6 +38,24 @@ def vitals_of(pipeline: Pipeline) -> Vitals:
             pipeline.policy.proof.settle_ms / 1000,
             expects_stream=pipeline.settings.stream,
         )
+
+
+def report_of(pipeline: Pipeline) -> Report:
+    """The health report, as every other face shows it.
+
+    Raises:
+        DatabaseUnavailable: the database cannot be read, so nobody can tell.
+    """
+    found = examine(
+        pipeline.settings,
+        database=pipeline.database,
+        clock=pipeline.clock,
+        settle_s=pipeline.policy.proof.settle_ms / 1000,
+        deadline_s=_DEADLINE_S,
+    )
+    if found.is_blind:
+        raise DatabaseUnavailable(f"health cannot be read: {found.reason}")
+    return found
 
 
 def observed(stream: StreamVitals) -> dg.AssetObservation:
@@ -74,12 +100,14 @@ def system_health(context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[
     bound, and what to do next; the checks on `markets` and `live_candles` say the same, one by one.
     """
     with said_plainly():
-        vitals = vitals_of(pipeline)
-        found = report(vitals, automation_on=share_running(context.instance))
+        found = report_of(pipeline)
+        settle_ms, period_ms = pipeline.policy.proof.settle_ms, pipeline.period_ms
         with pipeline.database.connection() as connection:
             health.log(connection, found.now_ms, str(found.status), found.score, to_json(found))
-    if vitals.stream is not None:
-        context.log_event(observed(vitals.stream))
+            gaps = follow_gaps(connection, found.now_ms, settle_ms=settle_ms, period_ms=period_ms)
+            streaming = stream.state(connection)
+    if streaming is not None:
+        context.log_event(observed(streaming))
     return dg.MaterializeResult(
         metadata={
             "score": found.score,
@@ -92,5 +120,8 @@ def system_health(context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[
                 ]
             ),
             "not measured": ", ".join(found.excluded) or "nothing",
+            "gaps found": gaps.found,
+            "gaps closed": gaps.closed,
+            "measured in ms": found.about.get("took_ms"),
         }
     )
