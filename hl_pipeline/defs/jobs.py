@@ -13,6 +13,7 @@ from hl_pipeline.defs.assets.gap_queue import gap_queue
 from hl_pipeline.defs.assets.latest_metrics import latest_metrics
 from hl_pipeline.defs.assets.live_candles import live_candles
 from hl_pipeline.defs.assets.markets import market_contexts, markets
+from hl_pipeline.defs.assets.service_levels import service_levels
 from hl_pipeline.defs.assets.system_health import system_health
 from hl_pipeline.defs.checks.funding import funding_is_fresh
 from hl_pipeline.defs.checks.vitals import vital_signs
@@ -75,6 +76,13 @@ health = dg.define_asset_job(
     | dg.AssetSelection.checks(vital_signs),
     description="Look after the endpoints, write a line of the health log and evaluate the cheap checks; asks an "
     "endpoint for its clock when nobody did for a minute, and nothing else.",
+)
+
+measure_service_levels = dg.define_asset_job(
+    "measure_service_levels",
+    selection=dg.AssetSelection.assets(service_levels),
+    description="Hold the promises against what was measured over a day and a week, and the newest runs against those "
+    "before; no request.",
 )
 
 contracts = dg.define_asset_job(

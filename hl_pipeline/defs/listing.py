@@ -19,12 +19,14 @@ from hl_pipeline.defs.assets.latest_metrics import latest_metrics
 from hl_pipeline.defs.assets.live_candles import live_candles
 from hl_pipeline.defs.assets.market_context_history import market_context_history
 from hl_pipeline.defs.assets.markets import market_contexts, markets
+from hl_pipeline.defs.assets.service_levels import service_levels
 from hl_pipeline.defs.assets.system_health import system_health
 from hl_pipeline.defs.checks.contracts import contract_suites
 from hl_pipeline.defs.checks.funding import funding_is_fresh
 from hl_pipeline.defs.checks.ledger import ledger_holds
 from hl_pipeline.defs.checks.months import months_contract
 from hl_pipeline.defs.checks.reconciliation import reconciliation
+from hl_pipeline.defs.checks.service_levels import promises
 from hl_pipeline.defs.checks.vitals import vital_signs
 from hl_pipeline.defs.dead_letters import retry_dead_letters
 from hl_pipeline.defs.resources import pipeline_from_environment, settings_from_environment
@@ -55,8 +57,9 @@ ASSETS = [
     endpoint_health,
     system_health,
     data_contracts,
+    service_levels,
 ]
-CHECKS = [vital_signs, ledger_holds, reconciliation, funding_is_fresh, months_contract, contract_suites]
+CHECKS = [vital_signs, ledger_holds, reconciliation, funding_is_fresh, months_contract, contract_suites, promises]
 JOBS: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [
     jobs.collect,
     jobs.drain_gaps,
@@ -64,6 +67,7 @@ JOBS: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [
     jobs.refresh_funding,
     jobs.health,
     jobs.contracts,
+    jobs.measure_service_levels,
     jobs.backfill_candles,
     jobs.recalculate_confidence,
     seal_months,
@@ -75,6 +79,7 @@ SCHEDULES = [
     schedules.refresh_funding_hourly,
     schedules.health_each_minute,
     schedules.contracts_hourly,
+    schedules.service_levels_hourly,
     schedules.seal_nightly,
 ]
 SENSORS = [restart_stalled_collection, drain_open_gaps, alert_on_failed_runs, follow_successful_runs, deliver_alerts]

@@ -144,6 +144,16 @@ RUNBOOKS: Mapping[str, Runbook] = {
         "while the exchange has the candles: 1m for 3 d 11 h, 1h for 208 d",
         "run `hl verify`, then read the month again: `hl collect --again --coins COIN --window START..END`",
     ),
+    "service_levels_met": Runbook(
+        "a promise with a number was broken in the last seven days; readers may have waited, or missed something",
+        _ANY_TIME,
+        "hold the 24 h beside the 7 d in the table of `service_levels`: is it over, or going on?",
+    ),
+    "performance_has_not_regressed": Runbook(
+        "runs are much slower or larger than they were; none fails for that yet",
+        _ANY_TIME,
+        "find in *Plots* when it began, and what changed then: code, markets, the machine, the way to the exchange",
+    ),
     **{f"fresh_{interval}": _fresh(interval) for interval in Interval},
     **{check_name(interval): _reconciles(interval) for interval in PERIODS},
 }
