@@ -35,6 +35,7 @@ _HERE = "hl_pipeline.cli"
         "stats": Lazy(f"{_HERE}.stats", "stats", "What came of the last 24 hours: points, requests, gaps, uptime."),
         "verify": Lazy(f"{_HERE}.verify", "verify", "Prove the coverage ledger against the stored candles."),
         "health": Lazy(f"{_HERE}.health", "health", "Is the pipeline well? Exit 0, 1 or 2."),
+        "report": Lazy(f"{_HERE}.report", "report", "Write the status report: one HTML page to show or print."),
         "alerts": Lazy(f"{_HERE}.alerts", "alerts", "What is wrong and who was told; ack, silence, bounds, test."),
         "migrate": Lazy(f"{_HERE}.database", "migrate", "Bring the database to this version's schema."),
         "db": Lazy(f"{_HERE}.database", "db", "Start and stop the embedded Postgres, or print its URL."),

@@ -13,6 +13,7 @@ from hl_pipeline.defs.assets.gap_queue import gap_queue
 from hl_pipeline.defs.assets.latest_metrics import latest_metrics
 from hl_pipeline.defs.assets.live_candles import live_candles
 from hl_pipeline.defs.assets.markets import market_contexts, markets
+from hl_pipeline.defs.assets.pipeline_report import pipeline_report
 from hl_pipeline.defs.assets.service_levels import service_levels
 from hl_pipeline.defs.assets.system_health import system_health
 from hl_pipeline.defs.checks.funding import funding_is_fresh
@@ -72,10 +73,10 @@ recalculate_confidence = dg.define_asset_job(
 
 health = dg.define_asset_job(
     "health",
-    selection=dg.AssetSelection.assets(endpoint_health, system_health).without_checks()
+    selection=dg.AssetSelection.assets(endpoint_health, system_health, pipeline_report).without_checks()
     | dg.AssetSelection.checks(vital_signs),
-    description="Look after the endpoints, write a line of the health log and evaluate the cheap checks; asks an "
-    "endpoint for its clock when nobody did for a minute, and nothing else.",
+    description="Look after the endpoints, write a line of the health log and the status report, evaluate the cheap "
+    "checks; asks an endpoint for its clock when nobody did for a minute, and nothing else.",
 )
 
 measure_service_levels = dg.define_asset_job(

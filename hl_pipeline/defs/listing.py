@@ -19,6 +19,7 @@ from hl_pipeline.defs.assets.latest_metrics import latest_metrics
 from hl_pipeline.defs.assets.live_candles import live_candles
 from hl_pipeline.defs.assets.market_context_history import market_context_history
 from hl_pipeline.defs.assets.markets import market_contexts, markets
+from hl_pipeline.defs.assets.pipeline_report import pipeline_report
 from hl_pipeline.defs.assets.service_levels import service_levels
 from hl_pipeline.defs.assets.system_health import system_health
 from hl_pipeline.defs.checks.contracts import contract_suites
@@ -56,6 +57,7 @@ ASSETS = [
     latest_metrics,
     endpoint_health,
     system_health,
+    pipeline_report,
     data_contracts,
     service_levels,
 ]

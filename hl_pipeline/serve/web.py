@@ -23,8 +23,10 @@ from dagster_webserver.app import create_app_from_workspace_process_context
 from starlette.types import ASGIApp
 
 from hl_pipeline.examine import examine
+from hl_pipeline.model.status_page import REPORT_FILE
 from hl_pipeline.serve.guard import Guard, Rules, hosts_of
 from hl_pipeline.serve.health import Readiness
+from hl_pipeline.serve.report import WithReport
 from hl_pipeline.settings import Settings
 
 #: As ``dagster-webserver`` sets them: a page's slow query ends, and a pool keeps no connection for ever.
@@ -83,7 +85,8 @@ def main(workspace: Path, viewer: bool) -> None:
             read_only=viewer,
         ) as context:
             interface = create_app_from_workspace_process_context(context, lifespan=_lifespan)
-            serve(Guard(interface, rules, Readiness(lambda: examine(settings))), settings.ui_host, port)
+            pages = WithReport(interface, settings.venue_home / REPORT_FILE)
+            serve(Guard(pages, rules, Readiness(lambda: examine(settings))), settings.ui_host, port)
 
 
 def _leave(_number: int, _frame: object) -> None:

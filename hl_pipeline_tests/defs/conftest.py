@@ -33,9 +33,10 @@ def exchange(clock: ManualClock) -> FakeExchange:
 
 
 @pytest.fixture
-def pipeline(database: Database, exchange: FakeExchange, clock: ManualClock) -> Pipeline:
+def pipeline(database: Database, exchange: FakeExchange, clock: ManualClock, tmp_path: Path) -> Pipeline:
     settings = Settings(
         venue="sandbox",
+        home=tmp_path,
         universe=Universe.LIST,
         markets=("BTC", "ETH"),
         intervals=(Interval.M15, Interval.H1, Interval.D1),
