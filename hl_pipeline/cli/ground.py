@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from psycopg.errors import InsufficientPrivilege
 from pydantic import SecretStr
 
+from hl_pipeline.cli.only_one import OnlyOne, only_one
 from hl_pipeline.model.failure import DatabaseUnavailable, NeedsAPerson
 from hl_pipeline.runtime import open_database
 from hl_pipeline.settings import PREFIX, PROFILED, Settings
@@ -21,18 +22,24 @@ from hl_pipeline.storage.postgres_home import PostgresHome
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """A migrated database. ``server`` is the embedded Postgres, if that is what it is."""
+    """A migrated database. ``server`` is the embedded Postgres, if that is what it is; else ``place`` is held on it."""
 
     settings: Settings
     database: Database
     server: EmbeddedPostgres | None
     migration: MigrationReport
+    place: OnlyOne | None = None
 
     def tend(self) -> bool:
         """Start the embedded server again if it has died, or was told to end; true if so.
 
         Postgres takes SIGTERM as a wish to end once its clients have left. Ours never do, and it lets no new ones in.
+
+        Raises:
+            AlreadyRunning: another `hl up` has taken over the server of one's own, while that was away.
         """
+        if self.place is not None:
+            self.place.tend()
         home = PostgresHome(self.settings.venue_home)
         if self.server is None or (postmaster.running(home) is not None and not postmaster.is_stopping(home)):
             return False
@@ -45,7 +52,7 @@ def prepared(settings: Settings) -> Iterator[Ground]:
     """Start Postgres (or use HL_DATABASE_URL), bring its schema up to date, claim it for the venue; stop it at the end.
 
     Raises:
-        AlreadyRunning: another process owns the embedded server.
+        AlreadyRunning: another process owns the embedded server, or runs on the named one.
         DatabaseUnavailable: the named server cannot be reached, or recovery takes long.
         SchemaMismatch: the database is newer than this code.
         InvalidSetting: the database holds another venue's data.
@@ -54,13 +61,14 @@ def prepared(settings: Settings) -> Iterator[Ground]:
     try:
         if server is not None:
             server.start()
-        with open_database(settings) as database:
+        with open_database(settings) as database, ExitStack() as held:
             for url in (database.libpq_url, database.dagster_url):
                 _ensure_exists(url)
+            place = held.enter_context(only_one(database)) if server is None else None
             migration = migrate(database.libpq_url)
             with database.connection() as connection:
                 claim_venue(connection, settings.venue)
-            yield Ground(settings, database, server, migration)
+            yield Ground(settings, database, server, migration, place)
     finally:
         if server is not None:
             server.stop()
