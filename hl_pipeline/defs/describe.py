@@ -23,13 +23,28 @@ KINDS = {"python", "postgres"}
 COLLECTED_LATELY = dg.FreshnessPolicy.time_window(warn_window=timedelta(minutes=20), fail_window=timedelta(minutes=45))
 
 
-def columns(described: Mapping[str, tuple[str, str]]) -> dg.TableColumnSchemaMetadataValue | Any:
-    """A column schema from ``{name: (type, what it holds, with its unit)}``."""
+#: Said of a column whose table refuses nulls in it.
+NOT_NULL = "not null"
+
+
+def columns(described: Mapping[str, tuple[str, ...]], *rules: str) -> dg.TableColumnSchemaMetadataValue | Any:
+    """A column schema from ``{name: (type, what it holds, with its unit, *what the table holds it to)}``.
+
+    ``rules`` are the table's own, over several columns: its key, order of prices.
+    """
     return dg.MetadataValue.table_schema(
         dg.TableSchema(
-            columns=[dg.TableColumn(name, type=kind, description=text) for name, (kind, text) in described.items()]
+            columns=[_column(name, *description) for name, description in described.items()],
+            constraints=dg.TableConstraints(other=list(rules)) if rules else None,
         )
     )
+
+
+def _column(name: str, kind: str, text: str, *rules: str) -> dg.TableColumn:
+    held_to = dg.TableColumnConstraints(
+        nullable=NOT_NULL not in rules, other=[rule for rule in rules if rule != NOT_NULL]
+    )
+    return dg.TableColumn(name, type=kind, description=text, constraints=held_to)
 
 
 def table(rows: list[dict[str, Any]]) -> dg.MetadataValue:

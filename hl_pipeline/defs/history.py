@@ -72,7 +72,7 @@ def history_asset(
     name: str,
     description: str,
     table: str,
-    described: Mapping[str, tuple[str, str]],
+    described: Mapping[str, tuple[str, ...]],
     body: Callable[..., Iterator[Any]],
 ) -> dg.AssetsDefinition:
     """A partitioned asset of the history, one run for a whole range of one market."""

@@ -4,7 +4,7 @@
 import dagster as dg
 
 from hl_pipeline.defs.assets.live_candles import live_candles
-from hl_pipeline.defs.describe import KINDS, OWNERS, TRUST, answers, columns, said_plainly, table
+from hl_pipeline.defs.describe import KINDS, NOT_NULL, OWNERS, TRUST, answers, columns, said_plainly, table
 from hl_pipeline.defs.pictures import trust_picture
 from hl_pipeline.derived.confidence import ALARM_BELOW, GRADES, score
 from hl_pipeline.model.span import Span
@@ -17,9 +17,9 @@ from hl_pipeline.storage import status_page
 SCORE_COLUMNS = {
     "series_id": ("integer", "market and interval, see hl.series"),
     "scored_at": ("timestamptz", "market time of the score, UTC"),
-    "score": ("real", "0 to 1"),
-    "grade": ("text", "excellent >= .90, good >= .75, fair >= .50, else poor"),
-    "weakest": ("text", "the component that pulls the score down most"),
+    "score": ("real", "how far the series can be trusted", NOT_NULL, "0 to 1"),
+    "grade": ("text", "excellent >= .90, good >= .75, fair >= .50, else poor", NOT_NULL),
+    "weakest": ("text", "the component that pulls the score down most", NOT_NULL),
     "components": ("jsonb", "each component's score, weight and the numbers behind it; null where not measurable"),
     "reasons": ("jsonb", "one sentence for each component below 1"),
 }
@@ -35,7 +35,10 @@ TRUSTED = 0.75
     kinds=KINDS,
     code_version="2",
     tags={"hl/lane": "live"},
-    metadata={"dagster/column_schema": columns(SCORE_COLUMNS), "dagster/table_name": "hl.confidence"},
+    metadata={
+        "dagster/column_schema": columns(SCORE_COLUMNS, "one row a series and scored_at"),
+        "dagster/table_name": "hl.confidence",
+    },
 )
 def confidence_scores(pipeline: dg.ResourceParam[Pipeline]) -> dg.MaterializeResult:
     """How far each series can be trusted, 0 to 1: completeness, freshness, validity, agreement, provenance, stability.

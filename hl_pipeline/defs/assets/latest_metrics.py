@@ -5,19 +5,23 @@ import dagster as dg
 
 from hl_pipeline.defs.assets.confidence import confidence_scores
 from hl_pipeline.defs.assets.markets import market_contexts
-from hl_pipeline.defs.describe import COLLECTED_LATELY, KINDS, OWNERS, TRUST, answers, columns, said_plainly, table
+from hl_pipeline.defs.describe import COLLECTED_LATELY, KINDS, NOT_NULL, OWNERS, TRUST, answers, columns, said_plainly, table
 from hl_pipeline.runtime import Pipeline
 from hl_pipeline.storage import latest_metrics as view
 from hl_pipeline.storage.latest_metrics import LatestMetric, Refresh
 
 METRIC_COLUMNS = {
-    "coin": ("text", "the exchange's name of the market"),
-    "metric": ("text", "last, mark, oracle, mid, funding, open interest, 24 h change and volume, volatility ..."),
-    "value": ("numeric", "in the unit beside it"),
-    "unit": ("text", "quote currency, coins, a fraction, ms since 1970"),
-    "as_of": ("timestamptz", "market time of this very number, UTC"),
-    "source": ("text", "the interval it was computed from, or context"),
-    "confidence": ("real", "0 to 1: the score of the series behind it; null where there is none"),
+    "coin": ("text", "the exchange's name of the market", NOT_NULL),
+    "metric": (
+        "text",
+        "last, mark, oracle, mid, funding, open interest, 24 h change and volume, volatility ...",
+        NOT_NULL,
+    ),
+    "value": ("numeric", "in the unit beside it", NOT_NULL),
+    "unit": ("text", "quote currency, coins, a fraction, ms since 1970", NOT_NULL),
+    "as_of": ("timestamptz", "market time of this very number, UTC", NOT_NULL),
+    "source": ("text", "the interval it was computed from, or context", NOT_NULL),
+    "confidence": ("real", "the score of the series behind it; null where there is none", "0 to 1"),
     "grade": ("text", "excellent, good, fair or poor"),
 }
 SHOWN = 60
@@ -33,7 +37,7 @@ TARGET = 0.95
     code_version="1",
     tags={"hl/lane": "live"},
     freshness_policy=COLLECTED_LATELY,
-    metadata={"dagster/column_schema": columns(METRIC_COLUMNS), "dagster/table_name": "hl.latest"},
+    metadata={"dagster/column_schema": columns(METRIC_COLUMNS, "one row a coin and metric"), "dagster/table_name": "hl.latest"},
 )
 def latest_metrics(context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[Pipeline]) -> dg.MaterializeResult:
     """The newest numbers of every tracked market, each with its own time and confidence (`hl.latest`).

@@ -10,6 +10,7 @@ from hl_pipeline.defs.describe import (
     CANDLES,
     COLLECTED_LATELY,
     KINDS,
+    NOT_NULL,
     OWNERS,
     answers,
     columns,
@@ -31,20 +32,31 @@ from hl_pipeline.storage.engine import Connection
 from hl_pipeline.storage.gaps import open_gaps
 
 CANDLE_COLUMNS = {
-    "coin": ("text", "the exchange's name of the market"),
-    "interval": ("text", "1m, 5m, 15m, 1h, 4h or 1d"),
-    "open_time": ("timestamptz", "first instant of the slot, UTC; the slot is [open_time, close_time)"),
-    "close_time": ("timestamptz", "first instant after the slot, UTC"),
-    "open": ("numeric", "quote currency, exact as sent"),
-    "high": ("numeric", "quote currency, exact as sent"),
-    "low": ("numeric", "quote currency, exact as sent"),
-    "close": ("numeric", "quote currency, exact as sent"),
-    "volume": ("numeric", "coins traded, exact as sent; of a derived candle the exact sum of its minutes"),
-    "trades": ("integer", "trades in the slot; 0 is a quiet slot"),
-    "finality": ("text", "open (still forming), provisional (read too early to be trusted) or final"),
-    "source": ("text", "rest, stream, archive or derived"),
+    "coin": ("text", "the exchange's name of the market", NOT_NULL),
+    "interval": ("text", "1m, 5m, 15m, 1h, 4h or 1d", NOT_NULL),
+    "open_time": (
+        "timestamptz",
+        "first instant of the slot, UTC; the slot is [open_time, close_time)",
+        NOT_NULL,
+        "on the interval's grid",
+    ),
+    "close_time": ("timestamptz", "first instant after the slot, UTC", NOT_NULL),
+    "open": ("numeric", "quote currency, exact as sent", NOT_NULL, "> 0"),
+    "high": ("numeric", "quote currency, exact as sent", NOT_NULL, ">= open, close, low"),
+    "low": ("numeric", "quote currency, exact as sent", NOT_NULL, "> 0, <= open, close"),
+    "close": ("numeric", "quote currency, exact as sent", NOT_NULL, "> 0"),
+    "volume": (
+        "numeric",
+        "coins traded, exact as sent; of a derived candle the exact sum of its minutes",
+        NOT_NULL,
+        ">= 0",
+    ),
+    "trades": ("integer", "trades in the slot; 0 is a quiet slot", NOT_NULL, ">= 0"),
+    "finality": ("text", "open (still forming), provisional (read too early to be trusted) or final", NOT_NULL),
+    "source": ("text", "rest, stream, archive or derived", NOT_NULL),
     "is_synthetic": ("boolean", "no trade and moving prices: a reference price from before the listing"),
 }
+CANDLE_RULES = ("one row a coin, interval and open_time",)
 # One sample is enough to look at; all failures are in hl.fetch
 SHOWN_FAILURES = 20
 DAY_MS = 86_400_000
@@ -59,7 +71,7 @@ HEAT_DAYS = 14
     code_version="1",
     tags={"hl/lane": "live"},
     freshness_policy=COLLECTED_LATELY,
-    metadata={"dagster/column_schema": columns(CANDLE_COLUMNS), "dagster/table_name": "hl.candles"},
+    metadata={"dagster/column_schema": columns(CANDLE_COLUMNS, *CANDLE_RULES), "dagster/table_name": "hl.candles"},
 )
 def live_candles(context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[Pipeline]) -> dg.MaterializeResult:
     """Newest candles of every tracked market at all six intervals (`hl.candles`).
