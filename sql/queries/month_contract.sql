@@ -1,6 +1,6 @@
 -- Which final candles of some markets' months break the contract, and does the ledger count them all?
--- One row a market and month: how many final rows there are, how many final slots the ledger speaks of, how many rows
--- break which rule, and the first ten of those as text.
+-- One row a market and month: how many final rows there are, how many final slots the ledger speaks of (less those
+-- exported and dropped), how many rows break which rule, and the first ten of those as text.
 with wanted as (
     select market.coin, series.series_id, series.step, month as starts, month + interval '1 month' as ends
     from hl.market
@@ -64,4 +64,6 @@ left join hl.coverage
     on
         coverage.series_id = wanted.series_id
         and coverage.month = (wanted.starts at time zone 'UTC')::date
+left join hl.exported_slots as exported
+    on exported.series_id = coverage.series_id and exported.month = coverage.month
 order by wanted.coin, wanted.starts
