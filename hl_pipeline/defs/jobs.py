@@ -17,6 +17,7 @@ from hl_pipeline.defs.assets.pipeline_report import pipeline_report
 from hl_pipeline.defs.assets.service_levels import service_levels
 from hl_pipeline.defs.assets.system_health import system_health
 from hl_pipeline.defs.checks.funding import funding_is_fresh
+from hl_pipeline.defs.checks.machinery import machinery
 from hl_pipeline.defs.checks.vitals import vital_signs
 from hl_pipeline.model.interval import Interval
 
@@ -74,7 +75,7 @@ recalculate_confidence = dg.define_asset_job(
 health = dg.define_asset_job(
     "health",
     selection=dg.AssetSelection.assets(endpoint_health, system_health, pipeline_report).without_checks()
-    | dg.AssetSelection.checks(vital_signs),
+    | dg.AssetSelection.checks(vital_signs, machinery),
     description="Look after the endpoints, write a line of the health log and the status report, evaluate the cheap "
     "checks; asks an endpoint for its clock when nobody did for a minute, and nothing else.",
 )

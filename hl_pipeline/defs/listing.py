@@ -25,6 +25,7 @@ from hl_pipeline.defs.assets.system_health import system_health
 from hl_pipeline.defs.checks.contracts import contract_suites
 from hl_pipeline.defs.checks.funding import funding_is_fresh
 from hl_pipeline.defs.checks.ledger import ledger_holds
+from hl_pipeline.defs.checks.machinery import machinery
 from hl_pipeline.defs.checks.months import months_contract
 from hl_pipeline.defs.checks.reconciliation import reconciliation
 from hl_pipeline.defs.checks.service_levels import promises
@@ -61,7 +62,16 @@ ASSETS = [
     data_contracts,
     service_levels,
 ]
-CHECKS = [vital_signs, ledger_holds, reconciliation, funding_is_fresh, months_contract, contract_suites, promises]
+CHECKS = [
+    vital_signs,
+    machinery,
+    ledger_holds,
+    reconciliation,
+    funding_is_fresh,
+    months_contract,
+    contract_suites,
+    promises,
+]
 JOBS: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [
     jobs.collect,
     jobs.drain_gaps,

@@ -154,6 +154,41 @@ RUNBOOKS: Mapping[str, Runbook] = {
         _ANY_TIME,
         "find in *Plots* when it began, and what changed then: code, markets, the machine, the way to the exchange",
     ),
+    "daemon_alive": Runbook(
+        "nothing is collected but what the stream brings, and no alert is sent",
+        _OWN_CLOCK,
+        "run `hl up`; if it runs, read daemon.log among its logs",
+    ),
+    "runs_finish": Runbook(
+        "a lane stands still: what its job does is not done until a run of it succeeds",
+        "any time: each run plans anew from the ledger, so nothing is lost by a failed one",
+        "open the run that is named: its log says why; terminate one that hangs",
+    ),
+    "automation_on": Runbook(
+        "what is off is not done: collecting, healing gaps, or telling people",
+        _OWN_CLOCK,
+        "turn on what is named: `hl start NAME`, or its switch under Automation",
+    ),
+    "disk_has_room": Runbook(
+        "when it is full Postgres stops writing, and collecting stops with it; what is stored stays",
+        "any time before it is full; after that each gap until its own deadline, which `hl gaps` names",
+        "free some: `du` under the folder that is named says what takes it",
+    ),
+    "memory_bounded": Runbook(
+        "the machine may begin to swap, and then everything is late",
+        _ANY_TIME,
+        "restart the process that is large; `hl up` starts it again when it ends",
+    ),
+    "alerts_delivered": Runbook(
+        "who reads only the channel that fails is not told of anything",
+        "any time: notices wait and are sent again",
+        "`hl alerts test` says which channel does not take a notice, and why",
+    ),
+    "data_trusted": Runbook(
+        "readers see numbers that may be wrong, each with its low grade",
+        "any time, unless gaps are the cause: each until its own deadline, which `hl gaps` names",
+        "`hl confidence` names the weakest component of each series and why",
+    ),
     **{f"fresh_{interval}": _fresh(interval) for interval in Interval},
     **{check_name(interval): _reconciles(interval) for interval in PERIODS},
 }
