@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import timedelta
 from typing import Any
 
 import dagster as dg
@@ -18,9 +17,6 @@ TRUST, HEALTH = "4_confidence", "5_health"
 #: Metadata of a check's result that says what to do about it.
 NEXT_STEP = "next step"
 KINDS = {"python", "postgres"}
-#: For what `collect` makes. With every market of the exchange a period is five minutes, and HL_PERIOD_SECONDS may say
-#: fifteen; the checks `fresh_*` judge by the period in force, and far sooner.
-COLLECTED_LATELY = dg.FreshnessPolicy.time_window(warn_window=timedelta(minutes=20), fail_window=timedelta(minutes=45))
 
 
 #: Said of a column whose table refuses nulls in it.

@@ -25,18 +25,19 @@ from hl_pipeline.defs.assets.system_health import system_health
 from hl_pipeline.defs.checks.contracts import contract_suites
 from hl_pipeline.defs.checks.funding import funding_is_fresh
 from hl_pipeline.defs.checks.ledger import ledger_holds
-from hl_pipeline.defs.checks.machinery import machinery
 from hl_pipeline.defs.checks.months import months_contract
 from hl_pipeline.defs.checks.reconciliation import reconciliation
 from hl_pipeline.defs.checks.service_levels import promises
 from hl_pipeline.defs.checks.vitals import vital_signs
 from hl_pipeline.defs.dead_letters import retry_dead_letters
+from hl_pipeline.defs.freshness import freshness_policies, with_freshness
 from hl_pipeline.defs.resources import pipeline_from_environment, settings_from_environment
 from hl_pipeline.defs.seal import seal_months
 from hl_pipeline.defs.sensors.alerts import deliver_alerts
 from hl_pipeline.defs.sensors.failures import alert_on_failed_runs, follow_successful_runs
 from hl_pipeline.defs.sensors.freshness import restart_stalled_collection
 from hl_pipeline.defs.sensors.gaps import drain_open_gaps
+from hl_pipeline.defs.sensors.late_assets import follow_freshness
 from hl_pipeline.model.interval import Interval
 from hl_pipeline.runtime import Pipeline
 from hl_pipeline.settings import Settings
@@ -62,16 +63,7 @@ ASSETS = [
     data_contracts,
     service_levels,
 ]
-CHECKS = [
-    vital_signs,
-    machinery,
-    ledger_holds,
-    reconciliation,
-    funding_is_fresh,
-    months_contract,
-    contract_suites,
-    promises,
-]
+CHECKS = [vital_signs, ledger_holds, reconciliation, funding_is_fresh, months_contract, contract_suites, promises]
 JOBS: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [
     jobs.collect,
     jobs.drain_gaps,
@@ -94,16 +86,28 @@ SCHEDULES = [
     schedules.service_levels_hourly,
     schedules.seal_nightly,
 ]
-SENSORS = [restart_stalled_collection, drain_open_gaps, alert_on_failed_runs, follow_successful_runs, deliver_alerts]
+SENSORS = [
+    restart_stalled_collection,
+    follow_freshness,
+    drain_open_gaps,
+    alert_on_failed_runs,
+    follow_successful_runs,
+    deliver_alerts,
+]
 
 
 def build(*, pipeline: Pipeline | None = None, settings: Settings | None = None) -> dg.Definitions:
     """All definitions, on the given parts or on those that ``HL_*`` names.
 
     ``pipeline`` may be one that is already open (it is not closed here).
+
+    Raises:
+        InvalidSetting: a variable is wrong, which is better known now than in each run.
     """
+    used = pipeline.settings if pipeline is not None else settings or Settings.load()
+    policies = freshness_policies(used.period_seconds)
     return dg.Definitions(
-        assets=ASSETS,
+        assets=[with_freshness(asset, policies) for asset in ASSETS],
         asset_checks=CHECKS,
         jobs=JOBS,
         schedules=SCHEDULES,

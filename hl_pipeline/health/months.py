@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hl_pipeline.health.verdict import Status, Verdict
+from hl_pipeline.health.status import Status, Verdict
 from hl_pipeline.model.interval import to_datetime
 from hl_pipeline.model.month_contract import MonthContract
 

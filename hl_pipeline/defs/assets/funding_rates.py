@@ -2,8 +2,6 @@
 
 # no postponed annotations here: Dagster refuses a context whose type is a string
 
-from datetime import timedelta
-
 import dagster as dg
 from pydantic import Field
 
@@ -49,7 +47,6 @@ class FundingReach(dg.Config):
     kinds=KINDS,
     code_version="1",
     tags={"hl/lane": "funding"},
-    freshness_policy=dg.FreshnessPolicy.time_window(warn_window=timedelta(hours=2), fail_window=timedelta(hours=4)),
     metadata={"dagster/column_schema": columns(FUNDING_COLUMNS), "dagster/table_name": "hl.funding_rate"},
 )
 def funding_rates(

@@ -5,7 +5,7 @@ import dagster as dg
 
 from hl_pipeline.defs.assets.confidence import confidence_scores
 from hl_pipeline.defs.assets.markets import market_contexts
-from hl_pipeline.defs.describe import COLLECTED_LATELY, KINDS, NOT_NULL, OWNERS, TRUST, answers, columns, said_plainly, table
+from hl_pipeline.defs.describe import KINDS, NOT_NULL, OWNERS, TRUST, answers, columns, said_plainly, table
 from hl_pipeline.runtime import Pipeline
 from hl_pipeline.storage import latest_metrics as view
 from hl_pipeline.storage.latest_metrics import LatestMetric, Refresh
@@ -36,8 +36,10 @@ TARGET = 0.95
     kinds=KINDS,
     code_version="1",
     tags={"hl/lane": "live"},
-    freshness_policy=COLLECTED_LATELY,
-    metadata={"dagster/column_schema": columns(METRIC_COLUMNS, "one row a coin and metric"), "dagster/table_name": "hl.latest"},
+    metadata={
+        "dagster/column_schema": columns(METRIC_COLUMNS, "one row a coin and metric"),
+        "dagster/table_name": "hl.latest",
+    },
 )
 def latest_metrics(context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[Pipeline]) -> dg.MaterializeResult:
     """The newest numbers of every tracked market, each with its own time and confidence (`hl.latest`).

@@ -8,7 +8,6 @@ from hl_pipeline.collect.fill import FillReport, fill
 from hl_pipeline.defs.assets.markets import adopt_markets, markets, record_markets
 from hl_pipeline.defs.describe import (
     CANDLES,
-    COLLECTED_LATELY,
     KINDS,
     NOT_NULL,
     OWNERS,
@@ -70,7 +69,6 @@ HEAT_DAYS = 14
     kinds=KINDS,
     code_version="1",
     tags={"hl/lane": "live"},
-    freshness_policy=COLLECTED_LATELY,
     metadata={"dagster/column_schema": columns(CANDLE_COLUMNS, *CANDLE_RULES), "dagster/table_name": "hl.candles"},
 )
 def live_candles(context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[Pipeline]) -> dg.MaterializeResult:

@@ -5,7 +5,7 @@ A check that cannot run fails its step with a sentence that says so; it neither 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,7 +13,7 @@ import dagster as dg
 
 from hl_pipeline.defs.describe import NEXT_STEP
 from hl_pipeline.health.runbooks import RUNBOOKS, page, runbook_path
-from hl_pipeline.health.verdict import Verdict
+from hl_pipeline.health.status import Status, Verdict
 from hl_pipeline.model.failure import PipelineError, TryAgain
 
 HOW_BAD, UNTIL, RUNBOOK, RUNBOOK_TEXT = "how bad", "can be healed", "runbook", "runbook text"
@@ -85,6 +85,24 @@ def result_of(key: dg.AssetCheckKey, verdict: Verdict | None, *, until: str = ""
         until=until,
         metadata={"status": str(verdict.status), **told},
     )
+
+
+def results(
+    judged: Iterable[tuple[dg.AssetCheckKey, Verdict | None]], until: Mapping[str, str] | None = None
+) -> Iterator[dg.AssetCheckResult]:
+    """The verdicts as results, ``until`` by check name; then, if one could not be measured, the step fails and says so.
+
+    Raises:
+        Failure: after the others, naming each check whose numbers could not be had.
+    """
+    could_not_run: list[str] = []
+    for key, verdict in judged:
+        if verdict is not None and verdict.status is Status.UNKNOWN:
+            could_not_run.append(_could_not_run(key.name, verdict.sentence))
+        else:
+            yield result_of(key, verdict, until=(until or {}).get(key.name, ""))
+    if could_not_run:
+        raise dg.Failure("; ".join(could_not_run), allow_retries=False)
 
 
 @contextmanager

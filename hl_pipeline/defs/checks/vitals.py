@@ -5,7 +5,7 @@ minute. None blocks: a hole the exchange no longer serves must not stop the rest
 """
 
 # no postponed annotations here: Dagster refuses a context whose type is a string
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import dagster as dg
 
@@ -13,7 +13,8 @@ from hl_pipeline.defs.assets.endpoint_health import endpoint_health
 from hl_pipeline.defs.assets.live_candles import live_candles
 from hl_pipeline.defs.assets.markets import markets
 from hl_pipeline.defs.assets.system_health import vitals_of
-from hl_pipeline.defs.checks.outcome import judging, result_of, specs_of
+from hl_pipeline.defs.checks.outcome import judging, results, specs_of
+from hl_pipeline.health.status import Verdict, unknown
 from hl_pipeline.health.verdict import all_verdicts
 from hl_pipeline.model.interval import Interval, to_datetime
 from hl_pipeline.model.open_gap import recoverable
@@ -76,8 +77,15 @@ def vital_signs(
         vitals = vitals_of(pipeline)
         verdicts = {verdict.name: verdict for verdict in all_verdicts(vitals)}
         deadlines = {name: _until(pipeline, vitals, name) for name, found in verdicts.items() if not found.passed}
-    for key in sorted(context.selected_asset_check_keys):
-        yield result_of(key, verdicts.get(key.name), until=deadlines.get(key.name, ""))
+    keys = sorted(context.selected_asset_check_keys)
+    yield from results(((key, _verdict(vitals, verdicts, key.name)) for key in keys), deadlines)
+
+
+def _verdict(vitals: Vitals, verdicts: Mapping[str, Verdict], check: str) -> Verdict | None:
+    """The verdict, null where nothing is tracked that it could be asked of; without numbers nobody knows which."""
+    if check in _BY_FRESHNESS and (reason := vitals.unmeasured.get("coverage")) is not None:
+        return unknown(check, reason)
+    return verdicts.get(check)
 
 
 def _until(pipeline: Pipeline, vitals: Vitals, check: str) -> str:
