@@ -33,6 +33,9 @@ _HERE = "hl_pipeline.cli"
         ),
         "backfill": Lazy(f"{_HERE}.backfill", "backfill", "Complete past months; says first what it costs."),
         "stats": Lazy(f"{_HERE}.stats", "stats", "What came of the last 24 hours: points, requests, gaps, uptime."),
+        "retention": Lazy(
+            f"{_HERE}.retention", "retention", "What is older than its bound; export and drop it, or load it again."
+        ),
         "verify": Lazy(f"{_HERE}.verify", "verify", "Prove the coverage ledger against the stored candles."),
         "health": Lazy(f"{_HERE}.health", "health", "Is the pipeline well? Exit 0, 1 or 2."),
         "report": Lazy(f"{_HERE}.report", "report", "Write the status report: one HTML page to show or print."),

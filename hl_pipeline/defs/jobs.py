@@ -13,6 +13,7 @@ from hl_pipeline.defs.assets.gap_queue import gap_queue
 from hl_pipeline.defs.assets.latest_metrics import latest_metrics
 from hl_pipeline.defs.assets.live_candles import live_candles
 from hl_pipeline.defs.assets.markets import market_contexts, markets
+from hl_pipeline.defs.assets.retention import retention as retention_asset
 from hl_pipeline.defs.assets.pipeline_report import pipeline_report
 from hl_pipeline.defs.assets.service_levels import service_levels
 from hl_pipeline.defs.assets.system_health import system_health
@@ -91,4 +92,11 @@ contracts = dg.define_asset_job(
     "contracts",
     selection=dg.AssetSelection.assets(data_contracts),
     description="The thorough checks: the ledger against every candle, and the Great Expectations suites.",
+)
+
+apply_retention = dg.define_asset_job(
+    "apply_retention",
+    selection=dg.AssetSelection.assets(retention_asset),
+    description="Drop what is older than its bound (HL_RETENTION_*), months of candles and quotes only after an export "
+    "that was read back. The config's dry_run only says what is due. Asks the exchange nothing.",
 )

@@ -90,3 +90,12 @@ contracts_hourly = dg.ScheduleDefinition(
     description="Hourly: these read whole tables and import Great Expectations, too dear for every minute.",
     default_status=dg.DefaultScheduleStatus.STOPPED,
 )
+
+retention_nightly = dg.ScheduleDefinition(
+    name="retention_nightly",
+    job=jobs.apply_retention,
+    cron_schedule="40 3 * * *",
+    execution_timezone="UTC",
+    description="At 03:40 UTC, after the nightly seal: bounds are of months, so a day sooner or later is no matter.",
+    default_status=dg.DefaultScheduleStatus.STOPPED,
+)

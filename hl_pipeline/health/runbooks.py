@@ -191,6 +191,12 @@ RUNBOOKS: Mapping[str, Runbook] = {
     ),
     **{f"fresh_{interval}": _fresh(interval) for interval in Interval},
     **{check_name(interval): _reconciles(interval) for interval in PERIODS},
+    "nothing_due_is_left": Runbook(
+        "the disk fills with what nobody needs any more; nothing is wrong with the data",
+        _ANY_TIME,
+        "open `retention`: *kept* says why a month could not go. Make room for the export, then run the "
+        "`apply_retention` job",
+    ),
 }
 #: The page that helps with what an alert rule (hl.alert_rule) tells.
 PAGE_OF_RULE: Mapping[str, str] = {

@@ -22,6 +22,8 @@ DAY_MS = 86_400_000
 FOREVER = "forever"
 #: How long a month that was loaded again stays before it is due once more.
 RESTORED_STAYS_MS = 30 * DAY_MS
+#: Retention runs once a day; what was due so long ago ought to be gone.
+LATE_MS = 36 * 3_600_000
 #: The least bounds, in days. Candles: what the exchange may still be asked for of 1m to 15m (52 days), and what scores
 #: and comparisons look back on (31). Quotes, fetches, alerts and logs: what figures of the last day to month read.
 LEAST_CANDLE_DAYS = 62
