@@ -20,13 +20,16 @@ from hl_pipeline.defs.assets.live_candles import live_candles
 from hl_pipeline.defs.assets.market_context_history import market_context_history
 from hl_pipeline.defs.assets.markets import market_contexts, markets
 from hl_pipeline.defs.assets.pipeline_report import pipeline_report
+from hl_pipeline.defs.assets.retention import retention
 from hl_pipeline.defs.assets.service_levels import service_levels
 from hl_pipeline.defs.assets.system_health import system_health
 from hl_pipeline.defs.checks.contracts import contract_suites
 from hl_pipeline.defs.checks.funding import funding_is_fresh
 from hl_pipeline.defs.checks.ledger import ledger_holds
+from hl_pipeline.defs.checks.machinery import machinery
 from hl_pipeline.defs.checks.months import months_contract
 from hl_pipeline.defs.checks.reconciliation import reconciliation
+from hl_pipeline.defs.checks.retention import nothing_due_is_left
 from hl_pipeline.defs.checks.service_levels import promises
 from hl_pipeline.defs.checks.vitals import vital_signs
 from hl_pipeline.defs.dead_letters import retry_dead_letters
@@ -62,8 +65,19 @@ ASSETS = [
     pipeline_report,
     data_contracts,
     service_levels,
+    retention,
 ]
-CHECKS = [vital_signs, ledger_holds, reconciliation, funding_is_fresh, months_contract, contract_suites, promises]
+CHECKS = [
+    vital_signs,
+    machinery,
+    ledger_holds,
+    reconciliation,
+    funding_is_fresh,
+    months_contract,
+    contract_suites,
+    promises,
+    nothing_due_is_left,
+]
 JOBS: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [
     jobs.collect,
     jobs.drain_gaps,
@@ -72,6 +86,7 @@ JOBS: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [
     jobs.health,
     jobs.contracts,
     jobs.measure_service_levels,
+    jobs.apply_retention,
     jobs.backfill_candles,
     jobs.recalculate_confidence,
     seal_months,
@@ -84,6 +99,7 @@ SCHEDULES = [
     schedules.health_each_minute,
     schedules.contracts_hourly,
     schedules.service_levels_hourly,
+    schedules.retention_nightly,
     schedules.seal_nightly,
 ]
 SENSORS = [
