@@ -84,7 +84,7 @@ def parsed(typed: str) -> None:
     command: click.Command = hl
     context = click.Context(hl)
     path: list[str] = []
-    while words and isinstance(command, click.Group):
+    while words and isinstance(command, click.Group) and not words[0].startswith("-"):
         found = command.get_command(context, words[0])
         assert found is not None, f"there is no {' '.join(['hl', *path, words[0]])}"
         command = found
