@@ -14,6 +14,7 @@ from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from markupsafe import Markup, escape
 
 from hl_pipeline.derived.plots import LANE_COLOURS, OTHER_LANE_COLOUR
 from hl_pipeline.model.interval import to_datetime
@@ -331,6 +332,16 @@ def _plain(value: object) -> str:
     return "".join(letter if letter.isprintable() else " " if letter.isspace() else "\ufffd" for letter in text)
 
 
+def _ticked(text: str) -> Markup:
+    """The text, with what stands between backticks set as code."""
+    parts = _plain(text).split("`")
+    if len(parts) % 2 == 0:
+        return escape("`".join(parts))
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if number % 2 else part for number, part in enumerate(parts)
+    )
+
+
 @cache
 def _template() -> Template:
     environment = Environment(
@@ -341,5 +352,5 @@ def _template() -> Template:
         lstrip_blocks=True,
         finalize=lambda value: _plain(value) if isinstance(value, str) and not hasattr(value, "__html__") else value,
     )
-    environment.filters["minute"] = _minute
+    environment.filters |= {"minute": _minute, "ticked": _ticked}
     return environment.get_template("report.html.j2")

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hl_pipeline.derived.report_html import STALE_MARK, indicators, render
@@ -128,10 +128,16 @@ def test_a_hostile_name_stays_text(name: str) -> None:
     assert len(found.tags) == len(Read(render(page())).tags)
 
 
+def without_code(html: str) -> list[str]:
+    """All tags but those that commands between backticks get."""
+    return [tag for tag, _ in Read(html).tags if tag != "code"]
+
+
 @given(st.text(), st.text())
+@example("`x`", "`rm -rf` ``")
 def test_any_name_and_any_text_leave_the_page_well_formed(name: str, text: str) -> None:
     html = render(page(name, text))
-    assert len(Read(html).tags) == len(Read(render(page())).tags)
+    assert len(without_code(html)) == len(without_code(render(page())))
     html.encode()
     assert html.count(STALE_MARK) == 1, "nobody can place the guard's line elsewhere"
 
@@ -163,6 +169,13 @@ def test_what_fails_comes_first_with_what_to_do() -> None:
     text = words(page("BTC", "a thing"))
     assert "a thing was found do a thing" in text
     assert text.index("odd a thing") < text.index("Coverage, market by day")
+
+
+def test_commands_in_a_sentence_are_set_as_code_and_stay_text() -> None:
+    page_of = health(check("odd", "degraded", "it is so. Next: run `hl <b>x</b>` now, or one ` alone"))
+    even = health(check("odd", "degraded", "it is so. Next: run `hl <b>x</b>` now"))
+    assert "<code>hl &lt;b&gt;x&lt;/b&gt;</code> now" in render(page(health=even))
+    assert "`hl &lt;b&gt;x&lt;/b&gt;` now, or one ` alone" in render(page(health=page_of))
 
 
 def test_a_well_pipeline_says_that_nothing_is_to_do() -> None:
