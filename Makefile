@@ -12,7 +12,7 @@ NO_PACKAGES := { echo "The packages could not be installed; pip says why above. 
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra build
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint bench bench-scale soak kills troubles validate-confidence lock clean
+.PHONY: help demo up test lint bench bench-scale soak kills troubles validate-confidence pictures lock clean
 
 help:
 	@echo "make demo    see it work: a local exchange misbehaves, the pipeline notices and heals (ONCE=1: no UI at the end; PORT=3000)"
@@ -25,6 +25,7 @@ help:
 	@echo "make kills   kill our processes at random moments, 50 times, and see that nothing is lost or left (ARGS='--seed 2')"
 	@echo "make troubles  inject over thirty troubles, see that the operator is told of each and that each ends; writes docs/troubles.md (some ten minutes; ARGS='--only rows')"
 	@echo "make validate-confidence  inject twelve kinds of fault and hold the confidence scores against the truth (some minutes)"
+	@echo "make pictures  take the pictures of docs/ui.md again, from a running demo (needs Chromium; ARGS='--url http://127.0.0.1:3000')"
 	@echo "make lock    resolve the lock files again (needs uv)"
 	@echo "make clean   remove the virtual environment and caches; .hl, where the data is, stays"
 
@@ -60,6 +61,9 @@ troubles: $(VENV)/.dev
 
 validate-confidence: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.confidence_validation $(ARGS)
+
+pictures: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.pictures $(ARGS)
 
 lock:
 	$(COMPILE) pyproject.toml -o requirements.lock
