@@ -117,7 +117,8 @@ TROUBLES = (
     ),
     Trouble(
         "a job fails", "every request for funding rates is answered with 500", THEME, job_fails,
-        rules=("run_failed",), seek=(60, 1), calm=(60, 1), healing="by itself, with the next run",
+        rules=("run_failed",), health=("runs_finish",), seek=(60, 1), calm=(60, 1),
+        healing="by itself, with the next run",
     ),
     Trouble(
         "funding falls behind", "funding rates of SOL cannot be read for hours", THEME, funding_behind,

@@ -186,7 +186,7 @@ def _play(played: Play) -> None:
     healed_ms, healed_s = stage.now_ms, time.monotonic()
     next(script, None)
     _beat_until(played, trouble.calm, played.unresolved)
-    script.close()
+    next(script, None)
     outcome.lasting = played.unresolved()
     outcome.over_ms, outcome.over_s = stage.now_ms - healed_ms, time.monotonic() - healed_s
     outcome.also = sorted(set(played.told) - set(trouble.rules))
@@ -222,7 +222,7 @@ def _document(text: str) -> Mapping[str, Any]:
 
 def _found(sentence: str) -> str:
     """What was found, without what to do."""
-    return " ".join(sentence.partition(". Next: ")[0].split())
+    return " ".join(sentence.partition(". How bad: ")[0].partition(". Next: ")[0].split())
 
 
 def _first_line(body: str) -> str:

@@ -6,6 +6,7 @@ import itertools
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
@@ -77,6 +78,7 @@ class Ground:
         self._numbers = itertools.count(1)
         self._instance: dg.DagsterInstance | None = None
         self._environ: dict[str, str | None] = {}
+        self._daemon: subprocess.Popen[bytes] | None = None
         self.base = self._make("base")
         self.dagster = self._make("dagster")
         self._hurry()
@@ -125,8 +127,22 @@ class Ground:
             with suppress(psycopg.Error):
                 self._administer("drop database if exists {} with (force)", f"troubles_{name}")
 
+    def daemon_begins(self) -> None:
+        """Dagster's daemon, without code to run: everything is started by hand here, but its life is looked at."""
+        log = (self.home / "daemon.log").open("ab")
+        command = [sys.executable, "-m", "dagster._daemon", "run", "--empty-workspace"]
+        self._daemon = subprocess.Popen(command, stdout=log, stderr=log)
+        log.close()
+
+    def daemon_ends(self) -> None:
+        """It is killed."""
+        if self._daemon is not None:
+            self._daemon.kill()
+            self._daemon.wait()
+
     def close(self) -> None:
         """Give Dagster's instance back, and what was in the environment."""
+        self.daemon_ends()
         if self._instance is not None:
             self._instance.dispose()
         for name, value in self._environ.items():
@@ -201,8 +217,11 @@ def _plain(url: str) -> str:
 
 
 @contextmanager
-def open_ground(*, own_disk: bool = True) -> Iterator[Ground]:
-    """The ground, filled; all of it is gone at the end. Without ``own_disk`` nothing is mounted, nor can be filled."""
+def open_ground(*, own_disk: bool = True, daemon: bool = True) -> Iterator[Ground]:
+    """The ground, filled; all of it is gone at the end.
+
+    Without ``own_disk`` nothing is mounted, and no disk can be filled; without ``daemon`` Dagster's does not run.
+    """
     home = Path(tempfile.mkdtemp(prefix="hl-troubles-"))
     has_own_disk = own_disk and _mount(home)
     try:
@@ -211,6 +230,8 @@ def open_ground(*, own_disk: bool = True) -> Iterator[Ground]:
             ground = Ground(home, server, has_own_disk=has_own_disk)
             try:
                 ground.fill()
+                if daemon:
+                    ground.daemon_begins()
                 yield ground
             finally:
                 ground.close()

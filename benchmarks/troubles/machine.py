@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -12,9 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import psycopg
+from pydantic import SecretStr
 
 from benchmarks.troubles.drill import Trouble
 from benchmarks.troubles.stage import Stage
+from hl_pipeline.defs.launch import set_automation
+from hl_pipeline.health.machinery import DAEMON_SILENT_S
 from hl_pipeline.model.interval import MINUTE_MS
 from hl_pipeline.sandbox.faults import Fault, FaultKind
 from hl_pipeline.storage import postmaster, stream
@@ -25,6 +29,7 @@ _WAITS = b"select count(*) from pg_locks where not granted and relation = 'hl.ma
 _LOCK = b"lock table hl.market in access exclusive mode"
 #: Enough of a full disk for the server to be refused more, and a little for its log.
 _LEFT_BYTES = 64 * 1024
+_DAEMON_SILENT_S = DAEMON_SILENT_S + 3
 
 
 @contextmanager
@@ -92,8 +97,6 @@ def disk_full(stage: Stage) -> Generator[None]:
     collected = stage.hl("collect")
     assert collected.code != 0, "a collection succeeded on a full disk"
     stage.see("command line", "hl collect", f"exit {collected.code}: {collected.err.strip().splitlines()[-1]}")
-    health = stage.hl("health")
-    stage.see("command line", "hl health", f"exit {health.code}: {(health.err or health.out).strip().splitlines()[0]}")
     yield
     filler.unlink()
     if postmaster.running(PostgresHome(stage.ground.home / "server")) is None:
@@ -102,15 +105,43 @@ def disk_full(stage: Stage) -> Generator[None]:
 
 
 def nobody_judges(stage: Stage) -> Generator[None]:
-    """The sensor that judges the rules is off, or its daemon is dead."""
+    """The sensor that judges the rules is turned off."""
+    set_automation(False, ["deliver_alerts"], instance=stage.instance)
     stage.tells = False
     for _ in range(6):
         stage.beat(MINUTE_MS)
     dead_man(stage, code=0)
     yield
+    set_automation(True, ["deliver_alerts"], instance=stage.instance)
     stage.tells = True
     stage.beat(MINUTE_MS)
     over(stage)
+
+
+def channel_deaf(stage: Stage) -> Generator[None]:
+    """One of two channels takes no notice: its folder is missing. A person makes it."""
+    folder = stage.settings.home / "elsewhere"
+    urls = (*stage.settings.alert_urls, SecretStr(f"info=file://{folder}/alerts.jsonl"))
+    stage.settings = stage.settings.model_copy(update={"alert_urls": urls})
+    stage.pipeline = replace(stage.pipeline, settings=stage.settings)
+    stage.jobs = ["collect", "refresh_funding"]
+    stage.exchange.faults.add(Fault(FaultKind.SERVER_ERROR, request="fundingHistory"))
+    yield
+    stage.exchange.faults.clear()
+    folder.mkdir()
+    stage.beat(6 * MINUTE_MS)
+    yield
+    told = [json.loads(line)["title"] for line in (folder / "alerts.jsonl").read_text().splitlines()]
+    assert told[0] == "[ERROR] hl_pipeline: run_failed", told
+
+
+def daemon_killed(stage: Stage) -> Generator[None]:
+    """Dagster's daemon is killed, and nobody starts it again for a minute and a half of real time."""
+    stage.ground.daemon_ends()
+    time.sleep(_DAEMON_SILENT_S)
+    yield
+    stage.ground.daemon_begins()
+    _until(lambda: _stands(stage, "daemon_alive") == "healthy", "the daemon lives")
 
 
 def stream_killed(stage: Stage) -> Generator[None]:
@@ -187,6 +218,12 @@ def _second(stage: Stage, fault: Fault) -> Generator[None]:
         yield
 
 
+def _stands(stage: Stage, verdict: str) -> str:
+    """How `hl health` says that it stands."""
+    report = json.loads(stage.hl("health", "--json").out)
+    return next(str(entry["status"]) for entry in report["checks"] if entry["name"] == verdict)
+
+
 def _until_it_streams(stage: Stage) -> None:
     """Market time follows real time until every socket stands."""
     began, since_ms = time.monotonic(), stage.now_ms
@@ -237,7 +274,7 @@ TROUBLES = (
     ),
     Trouble(
         "the disk is full", "no byte is left where the database lives", THEME, disk_full, needs_disk=True,
-        healing="room is made", says="space",
+        health=("disk_has_room",), exit_code=1, healing="room is made", says="space",
     ),
     Trouble(
         "another version's database", "the schema is newer than the code", THEME, other_schema,
@@ -245,7 +282,16 @@ TROUBLES = (
     ),
     Trouble(
         "nobody judges the rules", "the sensor deliver_alerts is off for six minutes", THEME, nobody_judges,
-        healing="the sensor is turned on", says="last judged",
+        health=("automation_on",), exit_code=0, healing="the sensor is turned on", says="last judged",
+    ),
+    Trouble(
+        "a channel is deaf", "one of two channels takes no notice: its folder is missing", THEME, channel_deaf,
+        rules=("run_failed",), health=("alerts_delivered",), exit_code=0, seek=(60, 1, 6), calm=(1, 1),
+        healing="the folder is made; what waited comes by itself",
+    ),
+    Trouble(
+        "Dagster's daemon is killed", "kill -9, and nobody starts it again for 90 seconds", THEME, daemon_killed,
+        health=("daemon_alive",), exit_code=1, healing="it is started again (`hl up` does so by itself)",
     ),
     Trouble(
         "the stream is killed", "kill -9 of `hl stream`, and nobody starts it again", THEME, stream_killed,

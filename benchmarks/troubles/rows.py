@@ -79,6 +79,58 @@ def contradicted(stage: Stage) -> Generator[None]:
         assert stage.run("collect").success
 
 
+def month_mutilated(stage: Stage) -> Generator[None]:
+    """Of each of BTC's series one candle of this month is deleted; then its months are recorded again."""
+    midnight = Interval.D1.floor(stage.now_ms)
+    stage.sabotage(
+        b"delete from hl.candle where open_time = %(at)s and series_id in ("
+        b"select series_id from hl.series join hl.market using (market_id) where coin = 'BTC')",
+        at=to_datetime(midnight - Interval.D1.milliseconds),
+    )
+    this_month = ("BTC|2026-07-01", "BTC|2026-07-01")
+    stage.run("backfill_candles", partitions=this_month)
+    yield
+    window = stage.window(midnight - Interval.D1.milliseconds, midnight)
+    again = stage.hl("collect", "--again", "--coins", "BTC", "--window", window)
+    assert again.code == 0, again.err
+    assert stage.run("backfill_candles", partitions=this_month).success, stage.said
+
+
+def market_mangled(stage: Stage) -> Generator[None]:
+    """Somebody gave SOL a leverage of nothing."""
+    stage.jobs = ["contracts"]
+    stage.sabotage(b"update hl.market set max_leverage = null where coin = 'SOL'")
+    yield
+    assert stage.run("refresh_markets").success
+
+
+def quote_mangled(stage: Stage) -> Generator[None]:
+    """Somebody doubled BTC's newest mid price; an hour later it is judged no more."""
+    stage.jobs = ["collect", "contracts"]
+    stage.sabotage(
+        b"update hl.market_context set mid_price = 2 * mid_price where (market_id, seen_at) = ("
+        b"select market_id, max(seen_at) from hl.market_context join hl.market using (market_id)"
+        b" where coin = 'BTC' group by market_id)"
+    )
+    yield
+    for _ in range(6):
+        stage.clock.advance(10 * MINUTE_MS)
+        assert stage.run("collect").success
+
+
+def funding_twice(stage: Stage) -> Generator[None]:
+    """An hour of BTC has two funding rates; a person finds out by fetch_id which is ours, and deletes it."""
+    stage.jobs = ["contracts"]
+    second = b"""
+        insert into hl.funding_rate (market_id, time, rate, premium, fetch_id)
+        select market_id, time + interval '7 minutes', rate, premium, fetch_id
+        from hl.funding_rate join hl.market using (market_id) where coin = 'BTC' order by time desc limit 1
+    """
+    stage.sabotage(second)
+    yield
+    stage.sabotage(b"delete from hl.funding_rate where extract(minute from time) = 7")
+
+
 TROUBLES = (
     Trouble(
         "candles are deleted", "half an hour of BTC's minutes is deleted past the pipeline", THEME, rows_deleted,
@@ -94,6 +146,24 @@ TROUBLES = (
     Trouble(
         "metrics without confidence", "all confidence scores are deleted", THEME, scores_deleted,
         rules=("check_failed",), checks=("data_contracts/metrics_contract",), healing="the job recalculate_confidence",
+    ),
+    Trouble(
+        "a month is not what was recorded", "of each of BTC's series one candle is deleted", THEME, month_mutilated,
+        rules=("check_failed",), checks=tuple(f"candles_{interval}/month_keeps_contract" for interval in Interval),
+        healing="the window is read again (`hl collect --again --window`), and the partition materialized",
+    ),
+    Trouble(
+        "a market is mangled", "SOL has no leverage any more", THEME, market_mangled,
+        rules=("check_failed",), checks=("data_contracts/markets_contract",), healing="the job refresh_markets",
+    ),
+    Trouble(
+        "a quote is mangled", "BTC's newest mid price is twice what it was", THEME, quote_mangled,
+        rules=("check_failed",), checks=("data_contracts/contexts_contract",),
+        healing="by itself, when the quote is an hour old",
+    ),
+    Trouble(
+        "an hour is paid twice", "an hour of BTC has two funding rates", THEME, funding_twice,
+        rules=("check_failed",), checks=("data_contracts/funding_contract",), healing="the second rate is deleted",
     ),
     Trouble(
         "the venue contradicts itself", "BTC's 5m to 1d candles are 1 % above what its minutes make", THEME,

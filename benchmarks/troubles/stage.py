@@ -92,11 +92,12 @@ class Stage:
             self._drain()
         self.deliver()
 
-    def run(self, job: str, config: dict[str, Any] | None = None) -> RunOutcome:
+    def run(self, job: str, *, partitions: tuple[str, str] | None = None) -> RunOutcome:
         """Run a job on the instance, then the sensor that follows finished runs."""
         outcome = run_job(
             job,
-            run_config={**_QUIET, **(config or {})},
+            run_config=_QUIET,
+            partitions=partitions,
             pipeline=self.pipeline,
             settings=self.settings,
             instance=self.instance,

@@ -29,7 +29,7 @@ PLAYED = (
 
 @pytest.fixture(scope="module")
 def ground() -> Iterator[Ground]:
-    with open_ground(own_disk=False) as ground:
+    with open_ground(own_disk=False, daemon=False) as ground:
         yield ground
 
 
@@ -65,7 +65,7 @@ def test_a_trouble_that_nobody_sees_is_not_called_seen(ground: Ground, monkeypat
     outcome = play(ground, wanted)
     assert not outcome.held
     assert outcome.missing == [
-        "hl health ended with 0 (healthy), not 1",
+        "hl health ended with 0 (degraded), not 1",
         "asset check markets/api_answers",
         "alert stale",
         "hl health does not show api_answers",
