@@ -23,6 +23,7 @@ _HERE = "hl_pipeline.cli"
             f"{_HERE}.automation", "start", "Turn schedules and sensors on, all or by name; --list shows them."
         ),
         "stop": Lazy(f"{_HERE}.automation", "stop", "Turn schedules and sensors off, all or by name; they stay off."),
+        "doctor": Lazy(f"{_HERE}.doctor.command", "doctor", "What a new machine or a broken installation gets wrong."),
         "status": Lazy(f"{_HERE}.status", "status", "What is stored, how old it is, what is missing."),
         "gaps": Lazy(f"{_HERE}.gaps", "gaps", "Every open gap, and for how long it can be recovered."),
         "confidence": Lazy(f"{_HERE}.confidence", "confidence", "How far each series can be trusted, and since when."),

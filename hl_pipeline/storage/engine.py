@@ -19,6 +19,8 @@ from hl_pipeline.model.redact import hide
 from hl_pipeline.storage import sql
 
 Connection = psycopg.Connection[tuple[Any, ...]]
+#: What one process's pool lends at most; who asks for more waits, five seconds and five more.
+MOST_CONNECTIONS = 8
 
 
 class Database:
@@ -35,7 +37,7 @@ class Database:
         *,
         dagster_url: str | None = None,
         application_name: str = "hl_pipeline",
-        max_connections: int = 8,
+        max_connections: int = MOST_CONNECTIONS,
         connect_timeout_seconds: int = 5,
         statement_timeout_ms: int = 300_000,
         lock_timeout_ms: int = 10_000,

@@ -18,11 +18,11 @@ from hl_pipeline.storage import root_ways
 from hl_pipeline.storage.postgres_home import Binaries, PostgresHome
 
 #: Laptop-sized and durable: fsync and full_page_writes keep their defaults, on.
-_CONFIGURATION = {
+CONFIGURATION = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
     "shared_buffers": "256MB",
-    "max_connections": "60",
+    "max_connections": "100",  # storage/checkup.py adds up who holds how many
     "wal_compression": "on",
     "max_wal_size": "2GB",
     "checkpoint_timeout": "15min",
@@ -64,7 +64,7 @@ def launch(home: PostgresHome, binaries: Binaries) -> subprocess.Popen[bytes]:
     if binaries.way.owner is not None:
         for folder in (home.data, home.logs):
             root_ways.hand_over(folder, binaries.way.owner)
-    settings = {**_CONFIGURATION, "log_directory": str(home.logs), "port": str(home.choose_port())}
+    settings = {**CONFIGURATION, "log_directory": str(home.logs), "port": str(home.choose_port())}
     options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
     with (home.logs / "start.log").open("wb") as log:
         return subprocess.Popen(  # noqa: S603 our own binary
