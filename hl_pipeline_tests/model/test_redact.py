@@ -94,6 +94,7 @@ def test_what_looks_like_a_secret_is_taken_out_though_nobody_named_it(said: str,
         "read hl.market_history; a@b.example wrote https://example.com/a?b=c to me@example.com",
         "GraphQL is asked by a JSON POST; Basic authentication is used",
         "design = 3, tokens: 12",
+        "write it like postgresql://user:password@host:port/name or https://KEY@sentry.example.com/3",
     ],
 )
 def test_a_text_without_secrets_stays_as_it_is(said: str) -> None:
