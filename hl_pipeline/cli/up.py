@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import click
 
@@ -12,7 +12,7 @@ from hl_pipeline.cli.prepare import prepare_elsewhere
 from hl_pipeline.cli.screen import console
 from hl_pipeline.cli.station import Station, open_station, require_ui_port
 from hl_pipeline.cli.supervisor import Program, Stop
-from hl_pipeline.model.failure import ExchangeUnavailable, TryAgain
+from hl_pipeline.model.failure import ExchangeUnavailable, NeedsAPerson, TryAgain
 from hl_pipeline.model.universe import Universe
 from hl_pipeline.runtime import open_pipeline
 from hl_pipeline.settings import Settings
@@ -87,7 +87,7 @@ def keep_running(ground: Ground, stop: Stop, say: Say, company: Sequence[Program
     settings = ground.settings
     environ = as_environment(settings)
     environ |= prepare_elsewhere(environ)
-    station = open_station(settings, environ, stop, say, company)
+    station = open_station(settings, environ, stop, say, company, on_lost_runs=lambda: _end_lost_runs(environ, say))
     try:
         if not stop.wanted:
             say(_block(ground, station))
@@ -95,6 +95,14 @@ def keep_running(ground: Ground, stop: Stop, say: Say, company: Sequence[Program
     finally:
         say("\nStopping ...")
         station.supervisor.shut_down(_PATIENCE_SECONDS)
+
+
+def _end_lost_runs(environ: Mapping[str, str], say: Say) -> None:
+    """What a fallen code server had started is over; Dagster would wait an hour for it, and its lane with it."""
+    try:
+        prepare_elsewhere(environ)
+    except NeedsAPerson as error:
+        say(f"Runs that ended with the code server may look as if they went on for up to an hour: {error}")
 
 
 def _tend(ground: Ground, say: Say) -> None:

@@ -40,12 +40,13 @@ def play_once(home: Path) -> tuple[int, str, str]:
     """Exit code, output, errors."""
     with play_beginning(home) as process:
         try:
-            output, errors = process.communicate(timeout=200)
+            output, errors = process.communicate(timeout=900)
         finally:
             process.kill()
     return process.returncode, output, errors
 
 
+@pytest.mark.timeout(900)
 def test_the_demo_keeps_its_promises_and_does_so_again_on_what_is_there(home: Path) -> None:
     code, output, errors = play_once(home)
     assert code == 0, output[-3000:] + errors[-2000:]
@@ -60,6 +61,7 @@ def test_the_demo_keeps_its_promises_and_does_so_again_on_what_is_there(home: Pa
     assert "All 13 held." in output
 
 
+@pytest.mark.timeout(900)
 def test_demos_begun_at_once_have_an_exchange_each(home: Path) -> None:
     with ThreadPoolExecutor(2) as pool:
         for code, output, errors in pool.map(play_once, (home / "one", home / "two")):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -8,9 +9,13 @@ import time
 import urllib.request
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from hl_pipeline.cli.supervisor import free_port
+from hl_pipeline.sandbox.faults import Fault, FaultKind
+from hl_pipeline.sandbox.server import RunningSandbox
+from hl_pipeline.storage.engine import Database
 from hl_pipeline_tests.cli.conftest import Run, hl_command, started
 from hl_pipeline_tests.cli.test_supervisor import until
 
@@ -63,6 +68,49 @@ def test_up_serves_the_ui_and_sigterm_ends_every_process(
         process.kill()
         process.wait()
     assert "Stopping" in output.read_text()
+
+
+def code_server_of(home: Path) -> int:
+    """The process of a home's code server."""
+    for folder in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if (
+                folder.name.isdigit()
+                and b"\0api\0grpc\0" in (folder / "cmdline").read_bytes()
+                and str(home).encode() in (folder / "environ").read_bytes()
+            ):
+                return int(folder.name)
+    raise LookupError(f"no code server runs for {home}")
+
+
+@pytest.mark.timeout(900)
+def test_runs_that_fell_with_their_code_server_are_over_and_collection_goes_on(
+    environ: dict[str, str], database: Database, exchange: RunningSandbox, home: Path, tmp_path: Path
+) -> None:
+    drip = exchange.faults.add(Fault(FaultKind.DRIP, request="candleSnapshot", amount=5_000))[0]
+    output = tmp_path / "output"
+
+    def statuses() -> dict[str, str]:
+        try:
+            with psycopg.connect(database.dagster_url.replace("+psycopg2", "")) as connection:
+                found = connection.execute("select run_id, status from runs where pipeline_name = 'collect'")
+                return {str(row[0]): str(row[1]) for row in found}
+        except (psycopg.OperationalError, psycopg.errors.UndefinedTable):
+            return {}  # not made yet
+
+    process = started(hl_command("up", "--port", str(free_port())), {"HL_PERIOD_SECONDS": "60"}, output)
+    try:
+        until(lambda: "Ctrl-C stops everything" in output.read_text() or process.poll() is not None, 90)
+        until(lambda: "STARTED" in statuses().values(), 300)
+        (lost,) = (run for run, status in statuses().items() if status == "STARTED")
+        os.kill(code_server_of(home), signal.SIGKILL)
+        exchange.faults.remove(drip)
+        until(lambda: statuses()[lost] == "FAILURE", 120)
+        assert "The code server ended (killed by SIGKILL)" in output.read_text()
+        until(lambda: "SUCCESS" in statuses().values(), 300)
+    finally:
+        process.terminate()
+        assert process.wait(timeout=30) == 0, output.read_text()
 
 
 def test_up_refuses_a_taken_port_before_it_starts_anything(run: Run, environ: dict[str, str], home: Path) -> None:
