@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 import sys
 import time
 from pathlib import Path
@@ -26,6 +27,7 @@ def main() -> int:
     given = parser.parse_args()
     logging.getLogger("hl_pipeline.alerts").setLevel(logging.CRITICAL)  # every alert is looked at below
     chosen = [trouble for trouble in TROUBLES if given.only in f"{trouble.theme} {trouble.name}"]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # nothing stays behind: no server, no disk
     began, outcomes = time.monotonic(), list[Outcome]()
     with open_ground() as ground:
         for trouble in chosen:

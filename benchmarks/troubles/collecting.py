@@ -63,7 +63,7 @@ def answers_unreadable(stage: Stage) -> Generator[None]:
 
 def job_fails(stage: Stage) -> Generator[None]:
     """Funding rates cannot be read: each request for them is answered with 500."""
-    stage.jobs = ["collect", "refresh_funding"]
+    stage.jobs = ["collect", "refresh_funding", "health"]
     stage.exchange.faults.add(Fault(FaultKind.SERVER_ERROR, request="fundingHistory"))
     yield
     stage.exchange.faults.clear()
@@ -117,8 +117,8 @@ TROUBLES = (
     ),
     Trouble(
         "a job fails", "every request for funding rates is answered with 500", THEME, job_fails,
-        rules=("run_failed",), health=("runs_finish",), seek=(60, 1), calm=(60, 1),
-        healing="by itself, with the next run",
+        rules=("run_failed",), checks=("system_health/runs_finish",), health=("runs_finish",),
+        seek=(60, 1), calm=(60, 1), healing="by itself, with the next run",
     ),
     Trouble(
         "funding falls behind", "funding rates of SOL cannot be read for hours", THEME, funding_behind,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.troubles import collecting, exchange, machine, markets, rows
+from benchmarks.troubles import collecting, exchange, machine, markets, promises, rows
 from hl_pipeline.defs.listing import build
 
 TROUBLES = (
@@ -11,6 +11,7 @@ TROUBLES = (
     *rows.TROUBLES,
     *markets.TROUBLES,
     *machine.TROUBLES,
+    *promises.TROUBLES,
 )
 
 

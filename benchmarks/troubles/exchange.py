@@ -57,6 +57,7 @@ def budget_spent(stage: Stage) -> Generator[None]:
 
 def one_market_late(stage: Stage) -> Generator[None]:
     """The exchange publishes nothing more of SOL, and goes on with the others."""
+    stage.jobs = ["collect", "health"]
     first = Interval.M1.floor(stage.now_ms)
     for interval in Interval:
         step = interval.milliseconds
@@ -105,7 +106,8 @@ TROUBLES = (
     ),
     Trouble(
         "one market stands still", "nothing new is published of SOL, the others go on", THEME, one_market_late,
-        rules=("stale", "confidence"), checks=("live_candles/fresh_1m", "live_candles/fresh_5m"),
+        rules=("stale", "confidence"),
+        checks=("live_candles/fresh_1m", "live_candles/fresh_5m", "latest_metrics/data_trusted"),
         health=("fresh_1m", "data_trusted"), seek=(2, 2, 2, 2, 5, 5, 5), says="SOL",
     ),
     Trouble(

@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import psycopg
 from pydantic import SecretStr
 
 from benchmarks.troubles.drill import Trouble
+from benchmarks.troubles.promises import fill
 from benchmarks.troubles.stage import Stage
 from hl_pipeline.defs.launch import set_automation
 from hl_pipeline.health.machinery import DAEMON_SILENT_S
@@ -28,7 +28,7 @@ THEME = "machine"
 _WAITS = b"select count(*) from pg_locks where not granted and relation = 'hl.market'::regclass"
 _LOCK = b"lock table hl.market in access exclusive mode"
 #: Enough of a full disk for the server to be refused more, and a little for its log.
-_LEFT_BYTES = 64 * 1024
+_LEFT_SHARE = 0.00005
 _DAEMON_SILENT_S = DAEMON_SILENT_S + 3
 
 
@@ -93,7 +93,7 @@ def disk_full(stage: Stage) -> Generator[None]:
     """The disk of the database is full; a person makes room."""
     filler = stage.ground.home / "filler"
     stage.clock.advance(10 * MINUTE_MS)
-    _fill(filler)
+    fill(filler, left_share=_LEFT_SHARE)
     collected = stage.hl("collect")
     assert collected.code != 0, "a collection succeeded on a full disk"
     stage.see("command line", "hl collect", f"exit {collected.code}: {collected.err.strip().splitlines()[-1]}")
@@ -107,7 +107,7 @@ def disk_full(stage: Stage) -> Generator[None]:
 def nobody_judges(stage: Stage) -> Generator[None]:
     """The sensor that judges the rules is turned off."""
     set_automation(False, ["deliver_alerts"], instance=stage.instance)
-    stage.tells = False
+    stage.jobs, stage.tells = ["collect", "health"], False
     for _ in range(6):
         stage.beat(MINUTE_MS)
     dead_man(stage, code=0)
@@ -124,7 +124,7 @@ def channel_deaf(stage: Stage) -> Generator[None]:
     urls = (*stage.settings.alert_urls, SecretStr(f"info=file://{folder}/alerts.jsonl"))
     stage.settings = stage.settings.model_copy(update={"alert_urls": urls})
     stage.pipeline = replace(stage.pipeline, settings=stage.settings)
-    stage.jobs = ["collect", "refresh_funding"]
+    stage.jobs = ["collect", "refresh_funding", "health"]
     stage.exchange.faults.add(Fault(FaultKind.SERVER_ERROR, request="fundingHistory"))
     yield
     stage.exchange.faults.clear()
@@ -137,6 +137,7 @@ def channel_deaf(stage: Stage) -> Generator[None]:
 
 def daemon_killed(stage: Stage) -> Generator[None]:
     """Dagster's daemon is killed, and nobody starts it again for a minute and a half of real time."""
+    stage.jobs, stage.drains = ["health"], False
     stage.ground.daemon_ends()
     time.sleep(_DAEMON_SILENT_S)
     yield
@@ -250,13 +251,6 @@ def _until(holds: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
         time.sleep(0.05)
 
 
-def _fill(path: Path) -> None:
-    """Takes all that is free but a little."""
-    with path.open("wb") as file:
-        free = os.statvfs(path.parent).f_bavail * os.statvfs(path.parent).f_frsize
-        os.posix_fallocate(file.fileno(), 0, max(free - _LEFT_BYTES, 1))
-
-
 TROUBLES = (
     Trouble(
         "the database is slow", "somebody's lock makes each reading of hl.market wait for 0.4 s", THEME, slow_database,
@@ -282,16 +276,19 @@ TROUBLES = (
     ),
     Trouble(
         "nobody judges the rules", "the sensor deliver_alerts is off for six minutes", THEME, nobody_judges,
-        health=("automation_on",), exit_code=0, healing="the sensor is turned on", says="last judged",
+        checks=("system_health/automation_on",), health=("automation_on",), exit_code=0,
+        healing="the sensor is turned on", says="last judged",
     ),
     Trouble(
         "a channel is deaf", "one of two channels takes no notice: its folder is missing", THEME, channel_deaf,
-        rules=("run_failed",), health=("alerts_delivered",), exit_code=0, seek=(60, 1, 6), calm=(1, 1),
+        rules=("run_failed",), checks=("system_health/alerts_delivered",), health=("alerts_delivered",), exit_code=0,
+        seek=(60, 1, 6), calm=(60, 1),
         healing="the folder is made; what waited comes by itself",
     ),
     Trouble(
         "Dagster's daemon is killed", "kill -9, and nobody starts it again for 90 seconds", THEME, daemon_killed,
-        health=("daemon_alive",), exit_code=1, healing="it is started again (`hl up` does so by itself)",
+        rules=("check_failed",), checks=("system_health/daemon_alive",), health=("daemon_alive",), exit_code=1,
+        healing="it is started again (`hl up` does so by itself)",
     ),
     Trouble(
         "the stream is killed", "kill -9 of `hl stream`, and nobody starts it again", THEME, stream_killed,

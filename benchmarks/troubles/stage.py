@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -92,11 +92,13 @@ class Stage:
             self._drain()
         self.deliver()
 
-    def run(self, job: str, *, partitions: tuple[str, str] | None = None) -> RunOutcome:
+    def run(
+        self, job: str, *, partitions: tuple[str, str] | None = None, config: Mapping[str, Any] | None = None
+    ) -> RunOutcome:
         """Run a job on the instance, then the sensor that follows finished runs."""
         outcome = run_job(
             job,
-            run_config=_QUIET,
+            run_config={**_QUIET, **(config or {})},
             partitions=partitions,
             pipeline=self.pipeline,
             settings=self.settings,
@@ -227,11 +229,6 @@ class Stage:
         found = drain_open_gaps(dg.build_sensor_context(instance=self.instance, resources={"pipeline": self.pipeline}))
         if isinstance(found, dg.RunRequest):
             self.run("drain_gaps")
-
-
-def failing(checks: Iterable[CheckOutcome]) -> dict[str, str]:
-    """The checks that did not pass, with what they say."""
-    return {check.name: check.description for check in checks if not check.passed}
 
 
 def _secret(value: Any) -> str:
