@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -25,7 +24,8 @@ from hl_pipeline.settings import Settings
 from hl_pipeline.storage.retention import DueRows
 
 if TYPE_CHECKING:
-    from dagster import DagsterInstance
+    from hl_pipeline.defs.live_runs import LiveRuns
+    from hl_pipeline.defs.run_records import DueRuns
 
 _RUNS = "Dagster's live runs"
 _COLUMNS = [
@@ -69,10 +69,10 @@ def retention(ctx: click.Context, applies: bool, as_json: bool) -> None:
     with stopping() as signals, open_pipeline(settings, only_looks=True, halt=signals.halt) as pipeline:
         now_ms, bounds = pipeline.clock.now_ms(), settings.retention
         seen = engine.survey(pipeline.database, bounds, now_ms)
-        with _dagster(pipeline) as instance:
-            runs = _runs(instance, bounds)
+        with _live_runs(pipeline) as records:
+            runs = None if records is None or bounds.runs_ms is None else records.due(bounds.runs_ms)
             try:
-                report = _apply(pipeline, instance, runs, now_ms) if applies else None
+                report = _apply(pipeline, records, runs, now_ms) if applies else None
             except Halted:
                 click.echo("hl: stopped; what is still due goes with the next run", err=True)
                 ctx.exit(signals.exit_code)
@@ -112,40 +112,26 @@ def restore(month: Span, interval: str | None, quotes: bool) -> None:
 
 
 @contextmanager
-def _dagster(pipeline: Pipeline) -> Iterator[DagsterInstance | None]:
+def _live_runs(pipeline: Pipeline) -> Iterator[LiveRuns | None]:
     """Dagster's records; null where `hl up` or `hl env` never made a home for them."""
-    home = pipeline.settings.dagster_home
-    if not (home / "dagster.yaml").is_file():
+    if not (pipeline.settings.dagster_home / "dagster.yaml").is_file():
         yield None
         return
-    from dagster import DagsterInstance  # takes seconds, so only here
+    from hl_pipeline.defs.live_runs import live_runs  # takes seconds, so only here
 
-    from hl_pipeline.defs import launch
-
-    os.environ.update(launch.environment(pipeline.settings, pipeline.database))
-    with DagsterInstance.get() as instance:
-        yield instance
+    with live_runs(pipeline.settings, pipeline.database) as found:
+        yield found
 
 
-def _runs(instance: DagsterInstance | None, bounds: Bounds) -> list[str]:
-    if instance is None or bounds.runs_ms is None:
-        return []
-    from hl_pipeline.defs.run_records import before_ms, due_runs
-
-    return list(due_runs(instance, before_ms(bounds.runs_ms)).run_ids)
-
-
-def _apply(pipeline: Pipeline, instance: DagsterInstance | None, runs: list[str], now_ms: int) -> RetentionReport:
+def _apply(pipeline: Pipeline, records: LiveRuns | None, runs: DueRuns | None, now_ms: int) -> RetentionReport:
     settings, halt = pipeline.settings, pipeline.policy.halt
     report = engine.apply(pipeline.database, settings.retention, settings.exports, now_ms, halt=halt)
-    if instance is not None and runs:
-        from hl_pipeline.defs.run_records import drop_runs
-
-        report.count(_RUNS, drop_runs(instance, runs, halt=halt))
+    if records is not None and runs is not None:
+        report.count(_RUNS, records.drop(runs.run_ids, halt))
     return report
 
 
-def _lines(seen: Survey, runs: list[str], bounds: Bounds) -> list[tuple[DueRows, int | None, str]]:
+def _lines(seen: Survey, runs: DueRuns | None, bounds: Bounds) -> list[tuple[DueRows, int | None, str]]:
     """What is due, its bound, what would happen to it."""
     lines = [
         (
@@ -157,11 +143,14 @@ def _lines(seen: Survey, runs: list[str], bounds: Bounds) -> list[tuple[DueRows,
     ]
     bound_of = {str(kind): bounds.of(kind) for kind in Kind}
     lines += [(due, bound_of[due.kind], _DROP) for due in seen.rows]
-    lines.append((DueRows(_RUNS, len(runs), 0, None), bounds.runs_ms, _DROP))
+    due_runs = DueRows(_RUNS, 0, 0, None) if runs is None else DueRows(_RUNS, len(runs.run_ids), 0, runs.oldest_ms)
+    lines.append((due_runs, bounds.runs_ms, _DROP))
     return lines
 
 
-def _show(seen: Survey, runs: list[str], bounds: Bounds, report: RetentionReport | None, settings: Settings) -> None:
+def _show(
+    seen: Survey, runs: DueRuns | None, bounds: Bounds, report: RetentionReport | None, settings: Settings
+) -> None:
     screen = console()
     rows = [
         (due.kind, due.rows, f"{due.bytes / 1e6:,.1f}" if due.bytes else "-", _day(due.oldest_ms), _bound(bound), then)
@@ -184,7 +173,7 @@ def _show(seen: Survey, runs: list[str], bounds: Bounds, report: RetentionReport
         screen.print("Nothing was dropped.")
 
 
-def _document(seen: Survey, runs: list[str], bounds: Bounds, report: RetentionReport | None) -> dict[str, Any]:
+def _document(seen: Survey, runs: DueRuns | None, bounds: Bounds, report: RetentionReport | None) -> dict[str, Any]:
     return {
         "now_ms": seen.now_ms,
         "dry_run": report is None,

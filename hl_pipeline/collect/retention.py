@@ -20,11 +20,10 @@ from hl_pipeline.model.halt import Halt, Halted
 from hl_pipeline.model.interval import Interval, to_datetime
 from hl_pipeline.model.retention import Bounds, Kind, cutoff, is_due
 from hl_pipeline.model.span import Span
-from hl_pipeline.storage import parquet_export, parquet_restore, retention
+from hl_pipeline.storage import retention
 from hl_pipeline.storage.candles import Partitions
 from hl_pipeline.storage.engine import Connection, Database
-from hl_pipeline.storage.parquet_export import ExportedFile
-from hl_pipeline.storage.parquet_schema import CANDLE, LAYOUTS
+from hl_pipeline.storage.exported import FOLDERS, ExportedFile
 from hl_pipeline.storage.retention import DueRows, MonthContent, Partition
 
 #: Rows a statement drops, and fetches that one looks at.
@@ -33,6 +32,7 @@ BATCH = 20_000
 MOST_FETCHES = 2_000_000
 #: How often a month is exported anew because rows landed meanwhile, or its lock was not to be had.
 _TRIES = 3
+_CANDLE = "candle"
 _STEPS: tuple[Kind, ...] = tuple(kind for kind in Kind if kind is not Kind.FETCHES)
 
 
@@ -123,7 +123,7 @@ def apply(
         for partition, due in _due_partitions(database, bounds, now_ms):
             _stop_if(halt)
             _drop_month(database, folder, partition, due, now_ms, report)
-            say(f"{LAYOUTS[partition.relation].folder} {to_datetime(partition.month.start_ms):%Y-%m} looked at")
+            say(f"{FOLDERS[partition.relation]} {to_datetime(partition.month.start_ms):%Y-%m} looked at")
         for kind in _STEPS:
             _drop_rows(database, bounds, kind, now_ms, halt, report)
         _drop_fetches(database, bounds, now_ms, halt, report)
@@ -140,6 +140,9 @@ def restore(
     Raises:
         NeedsAPerson: a file is missing or was changed.
     """
+    from hl_pipeline.storage import parquet_restore  # here, because Arrow takes a moment to load
+    from hl_pipeline.storage.parquet_schema import LAYOUTS
+
     layout = LAYOUTS[relation]
     Partitions(database, relation).ensure(month.start_ms, month.end_ms - 1)
     found: dict[str, int] = {}
@@ -183,7 +186,7 @@ def _contents(connection: Connection, partition: Partition, bounds: Bounds, now_
 
 
 def _bounds_of(partition: Partition, bounds: Bounds) -> dict[Interval | None, int]:
-    if partition.relation == CANDLE.relation:
+    if partition.relation == _CANDLE:
         return dict(bounds.candles.items())
     return {} if bounds.contexts_ms is None else {None: bounds.contexts_ms}
 
@@ -212,7 +215,7 @@ def _drop_month(
     now_ms: int,
     report: RetentionReport,
 ) -> None:
-    name = f"{LAYOUTS[partition.relation].folder} {to_datetime(partition.month.start_ms):%Y-%m}"
+    name = f"{FOLDERS[partition.relation]} {to_datetime(partition.month.start_ms):%Y-%m}"
     if partition.is_worked_on:
         report.kept.append(f"{name}: somebody works on it, the next run looks again")
         return
@@ -238,6 +241,9 @@ def _exported(
     database: Database, folder: Path, partition: Partition, due: Sequence[MonthContent], now_ms: int
 ) -> list[ExportedFile]:
     """A file an interval, each read back and named in its folder's manifest."""
+    from hl_pipeline.storage import parquet_export  # here, because Arrow takes a moment to load
+    from hl_pipeline.storage.parquet_schema import LAYOUTS
+
     layout = LAYOUTS[partition.relation]
     made = []
     for content in due:
@@ -257,6 +263,8 @@ def _dropped(
     database: Database, folder: Path, partition: Partition, files: Sequence[ExportedFile], now_ms: int
 ) -> str | None:
     """Compare and drop in one transaction; null when done, else why not."""
+    from hl_pipeline.storage import parquet_export  # here, because Arrow takes a moment to load
+
     with database.connection() as connection:
         if not retention.hold(connection, partition.relation, partition.month):
             return "there is no such partition any more"

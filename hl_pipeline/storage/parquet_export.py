@@ -12,7 +12,7 @@ import io
 import json
 import os
 from collections.abc import Collection, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, cast
@@ -27,6 +27,7 @@ from hl_pipeline.model.failure import NeedsAPerson, TryAgain
 from hl_pipeline.model.interval import Interval, to_datetime
 from hl_pipeline.model.span import Span
 from hl_pipeline.storage.engine import Connection
+from hl_pipeline.storage.exported import FOLDERS, ExportedFile
 from hl_pipeline.storage.parquet_schema import DECIMAL, Layout
 from hl_pipeline.storage.sql import query
 
@@ -36,22 +37,9 @@ _BLOCK = 16 * 1024 * 1024
 _SHOWN_DIGITS = 12
 
 
-@dataclass(frozen=True, slots=True)
-class ExportedFile:
-    """A file that was read back. ``file`` is relative to the folder of exports; ``sha256`` in hex."""
-
-    interval: str | None
-    file: str
-    rows: int
-    bytes: int
-    sha256: str
-    content: int
-    exported_ms: int
-
-
 def month_folder(folder: Path, layout: Layout, interval: Interval | None, month: Span) -> Path:
     """Where the files of a month are, in Hive's way of naming."""
-    place = folder / layout.folder
+    place = folder / FOLDERS[layout.relation]
     if interval is not None:
         place /= f"interval={interval}"
     return place / f"month={to_datetime(month.start_ms):%Y-%m}"

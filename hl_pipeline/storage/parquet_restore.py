@@ -8,7 +8,8 @@ from hl_pipeline.model.failure import NeedsAPerson
 from hl_pipeline.model.interval import to_datetime
 from hl_pipeline.model.span import Span
 from hl_pipeline.storage.engine import Connection
-from hl_pipeline.storage.parquet_export import ExportedFile, batches, is_unchanged, texts
+from hl_pipeline.storage.exported import ExportedFile
+from hl_pipeline.storage.parquet_export import batches, is_unchanged, texts
 from hl_pipeline.storage.parquet_schema import Layout
 from hl_pipeline.storage.sql import query
 
@@ -29,14 +30,14 @@ def load_again(
     path = folder / exported.file
     if not is_unchanged(folder, exported):
         raise NeedsAPerson(f"{path} is missing, or not the file that was exported: put back the one of its SHA-256")
-    connection.execute(query(f"restore_{layout.relation}_table"))
-    with connection.cursor().copy(query(f"restore_{layout.relation}_stage")) as copy:
+    connection.execute(query(layout.staging))
+    with connection.cursor().copy(query(layout.stage)) as copy:
         for batch in batches(path):
             columns = texts(batch, layout)
             stored = [columns[field.name] for field in layout.schema if field.name not in _NOT_STORED]
             copy.write("".join("\t".join(row) + "\n" for row in zip(*stored, strict=True)))
     row = connection.execute(
-        query(f"restore_{layout.relation}"),
+        query(layout.restore),
         {"interval": exported.interval, "month": to_datetime(month.start_ms).date()},
     ).fetchone()
     assert row is not None  # noqa: S101  # a select of scalars gives one row

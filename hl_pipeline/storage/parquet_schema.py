@@ -16,12 +16,15 @@ _INSTANT = pa.timestamp("ms", "UTC")
 class Layout:
     """How a relation's rows stand in a file. ``instants`` are ms UTC in CSV; ``hashed`` are the columns of its content.
 
+    ``copy``, ``staging``, ``stage`` and ``restore`` name the statements that read the rows and put them back.
     ``units`` is ``{column: its unit or meaning}``, which the schema's metadata carries.
     """
 
     relation: str
-    folder: str
     copy: str
+    staging: str
+    stage: str
+    restore: str
     schema: pa.Schema
     decimals: tuple[str, ...]
     instants: tuple[str, ...]
@@ -45,8 +48,10 @@ _SCALES = "digits behind the point of each decimal as stored, by commas; the val
 
 CANDLE = Layout(
     relation="candle",
-    folder="candles",
     copy="export_candle",
+    staging="restore_candle_table",
+    stage="restore_candle_stage",
+    restore="restore_candle",
     schema=_schema(
         {
             "coin": (pa.string(), "market, as the exchange writes it"),
@@ -74,8 +79,10 @@ CANDLE = Layout(
 _QUOTE = ("oracle_price", "mid_price", "previous_day_price", "funding", "premium", "open_interest")
 MARKET_CONTEXT = Layout(
     relation="market_context",
-    folder="market_contexts",
     copy="export_market_context",
+    staging="restore_market_context_table",
+    stage="restore_market_context_stage",
+    restore="restore_market_context",
     schema=_schema(
         {
             "coin": (pa.string(), "market, as the exchange writes it"),

@@ -15,7 +15,7 @@ from hl_pipeline.model.month import months_in
 from hl_pipeline.model.retention import Kind
 from hl_pipeline.model.span import Span
 from hl_pipeline.storage.engine import Connection, Database
-from hl_pipeline.storage.parquet_export import ExportedFile
+from hl_pipeline.storage.exported import ExportedFile
 from hl_pipeline.storage.sql import query
 
 #: How long the drop of a month waits for its locks. Who waits for a whole table holds up all who come after.
