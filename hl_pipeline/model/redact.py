@@ -32,7 +32,7 @@ _HINTS = ("pass", "pwd", "secret", "token", "apikey", "api_key", "api-key", "acc
 _SHAPES = tuple(
     (hints, re.compile(shape))
     for hints, shape in (
-        # user:password@ of any URL, and the bare key of a Sentry DSN; but not the words by which we say how to write one
+        # user:password@ of any URL, and the bare key of a Sentry DSN; but not our own words for how to write one
         (("://",), r"(://)(?!user:password@|KEY@)[^\s/?#'\"<>\\]{1,512}(?=@)"),
         # password=x, PGPASSWORD=x, ?token=x, api_key = 'x'
         (_HINTS, rf"(?i)((?:{_NAMES})\s{{0,3}}=\s{{0,3}}['\"]?)[^\s'\"&,;<>)\]}}\\]{{1,512}}"),
