@@ -20,7 +20,7 @@ from urllib.request import Request, urlopen
 from websockets.sync.client import ClientConnection, connect
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 120.0
 _LOOK_SECONDS = 0.2
 _MOST_FRAME_BYTES = 64 * 1024 * 1024
 

@@ -134,7 +134,7 @@ def _heat(rows: Sequence[tuple[str, Sequence[str]]], alt: str) -> str:
     days = max(len(states) for _, states in rows)
     width, height = _NAME + days * _DAY, len(rows) * _ROW
     size = f'width="{2 * width}" height="{2 * height}" viewBox="0 0 {width} {height}"'
-    return _markdown(f'<g font-size="8">{names}</g>{body}', alt, size)
+    return _markdown(f'<g font-family="sans-serif" font-size="7">{names}</g>{body}', alt, size)
 
 
 def _label(name: str) -> str:

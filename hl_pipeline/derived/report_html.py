@@ -19,12 +19,13 @@ from markupsafe import Markup, escape
 from hl_pipeline.derived.plots import LANE_COLOURS, OTHER_LANE_COLOUR
 from hl_pipeline.model.interval import to_datetime
 from hl_pipeline.model.open_gap import OpenGap, recoverable, time_left
-from hl_pipeline.model.status_page import MarketDays, SeriesStanding, StatusPage, TrustHistory, WeightUse
+from hl_pipeline.model.status_page import AlertLine, MarketDays, SeriesStanding, StatusPage, TrustHistory, WeightUse
 
 #: Where the guard puts a line of its own when it serves a page that nobody has renewed for long.
 STALE_MARK = "<!-- the age of this page -->"
 #: Lines shown of what can be thousands; how many are left out is said.
 SHOWN_SERIES, SHOWN_GAPS, SHOWN_ALERTS, SHOWN_MARKETS = 400, 100, 50, 250
+SHOWN_SUMMARIES = 3
 #: As in `latest_metrics`: what counts as trusted, which share of the series must be, and where nobody should read.
 TRUSTED, TRUSTED_SHARE, ALARM = 0.75, 0.95, 0.30
 HEALTHY, DEGRADED, UNHEALTHY, UNKNOWN = "healthy", "degraded", "unhealthy", "unknown"
@@ -54,6 +55,7 @@ class Indicator:
 
 def render(page: StatusPage) -> str:
     """The page as HTML."""
+    alerts = _alerts(page)
     return _template().render(
         page=page,
         health=_health(page.health),
@@ -63,14 +65,14 @@ def render(page: StatusPage) -> str:
         heat=_heat(page),
         series=_series(page),
         gaps=[_gap(gap, page.now_ms) for gap in page.gaps[:SHOWN_GAPS]],
-        alerts=[(alert, time_left(page.now_ms - alert.first_seen_ms)) for alert in page.alerts[:SHOWN_ALERTS]],
+        alerts=alerts[:SHOWN_ALERTS],
         weight=_weight(page.weight),
         trust=_trust(page.trust),
         stale_mark=STALE_MARK,
         left_out={
             "series": len(page.series) - SHOWN_SERIES,
             "gaps": len(page.gaps) - SHOWN_GAPS,
-            "alerts": len(page.alerts) - SHOWN_ALERTS,
+            "alerts": len(alerts) - SHOWN_ALERTS,
             "markets": len(page.heat) - SHOWN_MARKETS,
         },
     )
@@ -107,7 +109,7 @@ def _database(checks: Mapping[str, dict[str, Any]]) -> Indicator:
 
 
 def _confidence(series: Sequence[SeriesStanding]) -> Indicator:
-    scored = [(one.confidence, one) for one in series if one.confidence is not None]
+    scored = [(one.confidence, one) for one in series if one.confidence is not None and not one.is_over]
     if not scored:
         return Indicator("Confidence", UNKNOWN, NOTHING, "no series has been scored yet")
     trusted = sum(score >= TRUSTED for score, _ in scored)
@@ -246,6 +248,25 @@ def _age(at_ms: int | None, now_ms: int) -> str:
     return f"{time_left(now_ms - at_ms)} ago" if now_ms > at_ms else "now"
 
 
+def _alerts(page: StatusPage) -> list[dict[str, Any]]:
+    """Alerts of one rule with one next step are one line, the gravest and newest first as they came."""
+    together: dict[tuple[str, str, str], list[AlertLine]] = {}
+    for alert in page.alerts:
+        together.setdefault((alert.severity, alert.rule, alert.next_step), []).append(alert)
+    return [
+        {
+            "severity": severity,
+            "rule": rule,
+            "step": step,
+            "count": len(found),
+            "since": time_left(page.now_ms - min(alert.first_seen_ms for alert in found)),
+            "summaries": "; ".join(alert.summary for alert in found[:SHOWN_SUMMARIES]),
+            "more": max(0, len(found) - SHOWN_SUMMARIES),
+        }
+        for (severity, rule, step), found in together.items()
+    ]
+
+
 def _gap(gap: OpenGap, now_ms: int) -> dict[str, str]:
     return {
         "coin": gap.key.coin,
@@ -317,7 +338,7 @@ def _path(values: Sequence[float | None]) -> str:
             pen = "M"
             continue
         path += f"{pen}{number * step:.1f} {_CHART_HEIGHT * (1 - min(max(value, 0), 1)):.1f}"
-        path += "h2" if pen == "M" else ""
+        path += "m-4 0h4" if pen == "M" else ""
         pen = "L"
     return path
 

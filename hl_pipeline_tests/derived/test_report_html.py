@@ -178,6 +178,18 @@ def test_commands_in_a_sentence_are_set_as_code_and_stay_text() -> None:
     assert "`hl &lt;b&gt;x&lt;/b&gt;` now, or one ` alone" in render(page(health=page_of))
 
 
+def test_alerts_of_one_rule_are_one_line() -> None:
+    stale = [AlertLine("warning", "stale", f"C{number} is old", "look", NOW - number * HOUR) for number in range(5)]
+    text = words(page(alerts=[*stale, AlertLine("error", "lost", "X is lost", "archive", NOW - HOUR)]))
+    assert "stale (5 alerts), for 4 h: C0 is old; C1 is old; C2 is old ; and 2 more" in text
+    assert "lost , for 1 h: X is lost" in text
+
+
+def test_a_series_that_is_over_is_not_blamed() -> None:
+    ended = standing("MATIC", is_over=True, confidence=0.0, grade="poor")
+    assert indicators(page(series=[standing(), ended]))[2].status == "healthy"
+
+
 def test_a_well_pipeline_says_that_nothing_is_to_do() -> None:
     well = page(health=health(), alerts=[], gaps=[], series=[standing()], heat=[])
     text = words(well)

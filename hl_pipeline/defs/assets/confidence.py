@@ -54,20 +54,21 @@ def confidence_scores(pipeline: dg.ResourceParam[Pipeline]) -> dg.MaterializeRes
             inputs = scores.gather(connection, now_ms, pipeline.period_ms / 1000, pipeline.policy.proof.settle_ms)
             found = [score(one) for one in inputs]
             stored = scores.store(connection, now_ms, found)
+            alive = [one for one, given in zip(found, inputs, strict=True) if not given.ended]
             history = status_page.trust_history(connection, Span(now_ms - HISTORY_MS, now_ms), HISTORY_STEP_MS)
-    return dg.MaterializeResult(metadata=_told(found, stored, history))
+    return dg.MaterializeResult(metadata={**_answered(alive), **_told(found, stored, history)})
 
 
-def _answered(worst: list[Confidence]) -> dict[str, str]:
-    """How many can be trusted, and where to look."""
-    low = [one for one in worst if one.score < TRUSTED]
-    if not worst:
+def _answered(alive: list[Confidence]) -> dict[str, str]:
+    """How many of the series that go on can be trusted, and where to look."""
+    low = sorted((one for one in alive if one.score < TRUSTED), key=lambda one: one.score)
+    if not alive:
         return answers(whole="no series is tracked yet", step="run the job collect")
     if not low:
-        return answers(whole=f"yes: all {len(worst)} series stand at {TRUSTED} or better", step="nothing")
+        return answers(whole=f"yes: all {len(alive)} series stand at {TRUSTED} or better", step="nothing")
     named = ", ".join(f"{one.key.coin} {one.key.interval} ({one.weakest})" for one in low[:3])
     return answers(
-        whole=f"no: {len(low)} of {len(worst)} series stand below {TRUSTED}",
+        whole=f"no: {len(low)} of {len(alive)} series stand below {TRUSTED}",
         step=f"look at {named}: the table below says why; `hl confidence COIN INTERVAL` since when",
     )
 
@@ -88,7 +89,6 @@ def _told(
         for one in worst[:SHOWN]
     ]
     return {
-        **_answered(worst),
         **trust_picture(history),
         "dagster/row_count": len(found),
         "lowest": round(worst[0].score, 4) if worst else 0.0,
