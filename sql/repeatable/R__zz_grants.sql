@@ -28,6 +28,11 @@ begin
     if not pg_has_role('hl_migrate', 'hl_owner', 'member') then
         grant hl_owner to hl_migrate;
     end if;
+    -- since Postgres 16 who makes a role may administer it, and no more: things cannot yet be given to it
+    if not (select rolsuper from pg_roles where rolname = current_user)
+        and pg_has_role(current_user, 'hl_owner', 'member') and not pg_has_role(current_user, 'hl_owner', 'usage') then
+        execute format('grant hl_owner to %I', current_user);
+    end if;
     if not pg_has_role('hl_operator', 'hl_reader', 'member') then
         grant hl_reader to hl_operator;
     end if;
@@ -141,6 +146,10 @@ begin
     if pg_has_role(current_user, (select datdba from pg_database where datname = current_database()), 'member') then
         execute format('grant connect on database %I to hl_reader, hl_migrate', current_database());
         execute format('grant connect, temporary on database %I to hl_writer', current_database());
+        if to_regrole('hl_owner') is not null then
+            -- a view that is refreshed beside its readers fills a temporary table, as its owner
+            execute format('grant temporary on database %I to hl_owner', current_database());
+        end if;
     end if;
     grant usage on schema hl to hl_reader, hl_writer;
 
