@@ -27,8 +27,10 @@ _MINUTE_MS = 60_000
 _CHECK = "stream_alive"
 #: How long trouble and back-fill may take to show.
 _PATIENCE_SECONDS = 420
-_HIDE_LIVE_TIMES = "document.activeElement && document.activeElement.blur()"
-_OPEN_GROUPS = ["1_markets", "2_live_candles", "4_confidence", "5_health"]
+_TRIES = 6
+_ZOOM_OUT = 4
+#: A page of checks says so while a run judges them.
+_UNDER_WAY = "/In Progress/.test(document.body.innerText)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +61,37 @@ class Desk:
                 raise click.ClickException(f"{what}: not within {_PATIENCE_SECONDS} s")
             time.sleep(5)
 
-    def take(self, name: str, path: str, *, height: int = 900, shows: str, collapse: tuple[str, ...] = ()) -> None:
-        """Photograph the page at ``path`` once it says ``shows``."""
+    def is_busy(self) -> bool:
+        """Whether a run is under way."""
+        query = """{ runsOrError(limit: 1, filter: {statuses: [QUEUED, STARTING, STARTED]}) {
+        ... on Runs { results { runId } } } }"""
+        return bool(self.ask(query)["runsOrError"]["results"])
+
+    def take(
+        self,
+        name: str,
+        path: str,
+        *,
+        height: int = 900,
+        shows: str,
+        collapse: tuple[str, ...] = (),
+        prepare: Callable[[Page], None] = lambda _: None,
+    ) -> None:
+        """Photograph the page at ``path`` once it says ``shows``, between two runs if there is such a moment."""
         self.page.resize(height)
-        self.page.open(self.url + path)
-        self.page.until_text(shows)
-        for section in collapse:
-            self.page.tell(_collapse(section))
-        self.page.calm()
-        self.page.tell(_HIDE_LIVE_TIMES)
+        for _ in range(_TRIES):
+            self.page.open(self.url + path)
+            self.page.until_text(shows)
+            if self.is_busy():
+                self.wait("no run is under way", lambda: not self.is_busy())
+                self.page.open(self.url + path)
+                self.page.until_text(shows)
+            for section in collapse:
+                self.page.tell(_collapse(section))
+            prepare(self.page)
+            self.page.calm()
+            if not self.page.tell(_UNDER_WAY):
+                break
         picture = in_few_colours(self.page, self.page.picture())
         if len(picture) > MOST_BYTES:
             raise click.ClickException(f"{name} has {len(picture):,} bytes, at most {MOST_BYTES:,} are taken")
@@ -156,14 +180,24 @@ def check_failed(desk: Desk) -> bool:
 
 
 def take_all(desk: Desk) -> None:
-    """The six pictures, and one for each page that docs/ui.md walks through."""
-    groups = "%2C".join(f"global%40global%3A{name}" for name in _OPEN_GROUPS)
-    desk.take("asset-graph", f"/asset-groups?expanded={groups}", shows="live_candles")
+    """A picture for each page that docs/ui.md walks through."""
+    run, backfill = newest_run(desk, "collect"), newest_backfill(desk)
+    desk.take("asset-graph", "/asset-groups", height=1000, shows="1_markets", prepare=open_all_groups)
     desk.take("candle-asset", "/assets/live_candles?view=overview", height=1900, shows="fresh?", collapse=("Columns",))
     desk.take("failed-check", f"/assets/live_candles?view=checks&checkDetail={_CHECK}", shows="Evaluation result")
-    desk.take("run-timeline", f"/runs/{newest_run(desk, 'collect')}", shows="live_candles")
-    desk.take("back-fill", f"/runs/b/{newest_backfill(desk)}", shows="candles_1h")
+    desk.take("run-timeline", f"/runs/{run}", shows="live_candles")
+    desk.take("back-fill", f"/runs/b/{backfill}", height=520, shows="candles_1h")
     desk.take("status-report", "/report", height=1900, shows="What needs you")
+
+
+def open_all_groups(page: Page) -> None:
+    """Every group of the graph open, and all of it in the window."""
+    page.calm()
+    page.press("e", alt=True)
+    page.calm()
+    for _ in range(_ZOOM_OUT):
+        page.tell("document.querySelector('[aria-label=\"zoom_out\"]')?.closest('button').click()")
+    page.calm()
 
 
 def _collapse(section: str) -> str:

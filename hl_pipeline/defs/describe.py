@@ -53,7 +53,8 @@ def table(rows: list[dict[str, Any]]) -> dg.MetadataValue:
 def answers(*, fresh: str | None = None, whole: str | None = None, step: str) -> dict[str, str]:
     """What an asset's page is opened for, first in its metadata: is it fresh, is it whole, what is to do."""
     asked = {"fresh?": fresh, "whole?": whole, NEXT_STEP: step}
-    return {question: answer for question, answer in asked.items() if answer is not None}
+    # the metadata table shows text as it is; the ticks of our sentences would stay ticks
+    return {question: answer.replace("`", "") for question, answer in asked.items() if answer is not None}
 
 
 def instant(at_ms: int | None) -> dg.MetadataValue:

@@ -249,9 +249,12 @@ def _age(at_ms: int | None, now_ms: int) -> str:
 
 
 def _alerts(page: StatusPage) -> list[dict[str, Any]]:
-    """Alerts of one rule with one next step are one line, the gravest and newest first as they came."""
+    """Alerts of one rule and next step are one line; a check that stands above is not said twice."""
+    failing = {check["name"] for check in _checks(page.health) if check["status"] != HEALTHY}
     together: dict[tuple[str, str, str], list[AlertLine]] = {}
     for alert in page.alerts:
+        if alert.rule == "check_failed" and failing & set(alert.summary.split(": ")[:2]):
+            continue  # the check itself stands above
         together.setdefault((alert.severity, alert.rule, alert.next_step), []).append(alert)
     return [
         {

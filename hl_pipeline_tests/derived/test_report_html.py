@@ -185,6 +185,17 @@ def test_alerts_of_one_rule_are_one_line() -> None:
     assert "lost , for 1 h: X is lost" in text
 
 
+def test_the_alert_of_a_check_that_is_shown_is_not_said_twice() -> None:
+    failing = health(check("stream_alive", "degraded", "it is silent. Next: look"))
+    alerts = [
+        AlertLine("warning", "check_failed", f"live_candles: {name}: what was found", "look", NOW - HOUR)
+        for name in ("stream_alive", "odd_one")
+    ]
+    text = words(page(health=failing, alerts=alerts))
+    assert "live_candles: odd_one: what was found" in text
+    assert "live_candles: stream_alive: what was found" not in text
+
+
 def test_a_series_that_is_over_is_not_blamed() -> None:
     ended = standing("MATIC", is_over=True, confidence=0.0, grade="poor")
     assert indicators(page(series=[standing(), ended]))[2].status == "healthy"

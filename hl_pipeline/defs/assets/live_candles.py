@@ -163,18 +163,17 @@ def fill_metadata(report: FillReport) -> dict[str, dg.MetadataValue | int | str]
 
 
 def coverage_metadata(settled: list[IntervalCoverage]) -> dict[str, dg.MetadataValue | int | float]:
-    """Coverage interval by interval, and the age of the newest candle of the finest."""
+    """Coverage interval by interval, few columns so that the page shows all; and how old the newest candle is."""
     rows = [
         {
             "interval": str(found.interval),
-            "series": found.series,
             "due": found.due,
             "final": found.final,
             "empty": found.empty,
             "lost": found.lost,
             "provisional": found.provisional,
             "gap": found.gap,
-            "settled %": round(100 * found.share, 3),
+            "%": round(100 * found.share, 3),
         }
         for found in settled
     ]
