@@ -174,6 +174,11 @@ def _error_reports(dsn: str, venue: str) -> ErrorReports:
     return ErrorReports(dsn, release=f"hl_pipeline@{version('hl-pipeline')}", environment=venue)
 
 
+def migration_url(settings: Settings, database: Database) -> str:
+    """The libpq URL with which the schema of ``database`` is changed; holds a password."""
+    return database.libpq_url if settings.migrate_url is None else settings.migrate_url.get_secret_value()
+
+
 def open_database(settings: Settings, *, application_name: str = "hl_pipeline") -> Database:
     """The configured database, or the embedded server that is already running.
 

@@ -91,7 +91,8 @@ class Settings(BaseModel):
     ``period_seconds`` is the least time between two collections. ``ui_names`` are further Host headers by which the web
     interface is reached, through a proxy for example; beyond loopback it listens only with ``ui_password``.
     ``viewer_port`` serves a second, read-only interface, by default behind the same password. ``sentry_dsn`` is where
-    failures are reported, nowhere by default. ``retention_*`` say how long what is kept: ``180d``, ``2y`` or
+    failures are reported, nowhere by default. ``migrate_url`` names the database of ``database_url`` as a user who may
+    change its schema. ``retention_*`` say how long what is kept: ``180d``, ``2y`` or
     ``forever``; candles one bound an interval (``1m=365d``), for ever where none is named. ``export_folder`` takes what
     is exported before it is dropped; by default it is in the venue's own folder. What
     ``profile`` sets (``PROFILED``) counts only where its own variable is not set.
@@ -105,6 +106,7 @@ class Settings(BaseModel):
     allowed_hosts: Annotated[tuple[str, ...], CommaList] = ()
     database_url: SecretStr | None = None
     dagster_database_url: SecretStr | None = None
+    migrate_url: SecretStr | None = None
     home: Path = Path(".hl")
     markets: Annotated[tuple[str, ...], CommaList] = ("BTC", "ETH", "SOL", "ARB", "OP", "MATIC")
     universe: Universe = Universe.TOP50
@@ -206,6 +208,7 @@ class Settings(BaseModel):
         whole = (
             self.database_url,
             self.dagster_database_url,
+            self.migrate_url,
             self.ui_password,
             self.viewer_password,
             self.sentry_dsn,
@@ -309,7 +312,7 @@ class Settings(BaseModel):
             _judge_dsn(dsn.get_secret_value())
         return dsn
 
-    @field_validator("database_url", "dagster_database_url")
+    @field_validator("database_url", "dagster_database_url", "migrate_url")
     @classmethod
     def _database_is_safe(cls, url: SecretStr | None) -> SecretStr | None:
         if url is not None:
@@ -355,6 +358,8 @@ class Settings(BaseModel):
             raise ValueError("HL_CLOCK_OFFSET_MS: market time may only be shifted in the sandbox; unset it")
         if self.dagster_database_url is not None and self.database_url is None:
             raise ValueError("HL_DAGSTER_DATABASE_URL: only goes with HL_DATABASE_URL; set both or neither")
+        if self.migrate_url is not None and self.database_url is None:
+            raise ValueError("HL_MIGRATE_URL: only goes with HL_DATABASE_URL; set both, or unset it")
         self._judge_ui()
         return self
 
@@ -375,7 +380,7 @@ class Settings(BaseModel):
 
 
 #: How the names of those fields end whose values are never shown.
-_SECRET = ("database_url", "password", "alert_urls", "sentry_dsn")
+_SECRET = ("database_url", "migrate_url", "password", "alert_urls", "sentry_dsn")
 #: The fields whose defaults are the profile's.
 PROFILED = frozenset(Manner.__dataclass_fields__) & frozenset(Settings.model_fields)
 

@@ -6,7 +6,7 @@ import click
 
 from hl_pipeline.cli.screen import print_json
 from hl_pipeline.model.failure import DatabaseUnavailable, InvalidSetting
-from hl_pipeline.runtime import open_database
+from hl_pipeline.runtime import migration_url, open_database
 from hl_pipeline.settings import Settings
 
 
@@ -81,8 +81,9 @@ def migrate(as_json: bool) -> None:
     """
     from hl_pipeline.storage.migrations import migrate as bring_up_to_date
 
-    with open_database(Settings.load()) as database:
-        report = bring_up_to_date(database.libpq_url)
+    settings = Settings.load()
+    with open_database(settings) as database:
+        report = bring_up_to_date(migration_url(settings, database))
         if as_json:
             print_json({"applied": report.applied, "took_ms": report.took_ms})
             return

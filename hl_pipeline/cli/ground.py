@@ -11,13 +11,14 @@ from pydantic import SecretStr
 
 from hl_pipeline.cli.only_one import OnlyOne, only_one
 from hl_pipeline.model.failure import DatabaseUnavailable, NeedsAPerson
-from hl_pipeline.runtime import open_database
+from hl_pipeline.runtime import migration_url, open_database
 from hl_pipeline.settings import PREFIX, PROFILED, Settings
 from hl_pipeline.storage import postmaster
-from hl_pipeline.storage.embedded import EmbeddedPostgres
+from hl_pipeline.storage.embedded import EmbeddedPostgres, attach
 from hl_pipeline.storage.engine import Database, create_database_if_missing
 from hl_pipeline.storage.migrations import MigrationReport, claim_venue, migrate
 from hl_pipeline.storage.postgres_home import PostgresHome
+from hl_pipeline.storage.roles import Login, dagster_url, login_url
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,22 @@ class Ground:
     server: EmbeddedPostgres | None
     migration: MigrationReport
     place: OnlyOne | None = None
+
+    @property
+    def settings_of_children(self) -> Settings:
+        """What the processes under us are told: to write as one who changes no table. Their logins are made here.
+
+        On a server of the user's own they are whom HL_DATABASE_URL names, and never learn HL_MIGRATE_URL.
+        """
+        server = attach(self.settings.venue_home) if self.server is not None else None
+        if server is None:
+            return self.settings.model_copy(update={"migrate_url": None})
+        home = self.settings.venue_home
+        urls = {
+            "database_url": SecretStr(login_url(server, home, Login.WRITER)),
+            "dagster_database_url": SecretStr(dagster_url(server, home)),
+        }
+        return self.settings.model_copy(update=urls)
 
     def tend(self) -> bool:
         """Start the embedded server again if it has died, or was told to end; true if so.
@@ -62,10 +79,11 @@ def prepared(settings: Settings) -> Iterator[Ground]:
         if server is not None:
             server.start()
         with open_database(settings) as database, ExitStack() as held:
-            for url in (database.libpq_url, database.dagster_url):
+            as_owner = migration_url(settings, database)
+            for url in (as_owner, database.dagster_url):
                 _ensure_exists(url)
             place = held.enter_context(only_one(database)) if server is None else None
-            migration = migrate(database.libpq_url)
+            migration = migrate(as_owner)
             with database.connection() as connection:
                 claim_venue(connection, settings.venue)
             yield Ground(settings, database, server, migration, place)

@@ -85,7 +85,8 @@ def keep_running(ground: Ground, stop: Stop, say: Say, company: Sequence[Program
     ``company`` is started before them and stopped with them.
     """
     settings = ground.settings
-    environ = as_environment(settings)
+    # an empty value is none: what this process may do to the schema is nothing to its children
+    environ = {**as_environment(ground.settings_of_children), "HL_MIGRATE_URL": ""}
     environ |= prepare_elsewhere(environ)
     station = open_station(settings, environ, stop, say, company, on_lost_runs=lambda: _end_lost_runs(environ, say))
     try:

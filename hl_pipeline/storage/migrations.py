@@ -87,6 +87,8 @@ def migrate(dsn: str, *, scripts: Path | None = None) -> MigrationReport:
     root = scripts or folder()
     applied: list[str] = []
     with _locked_session(dsn) as connection:
+        if _is_current(connection, root):  # one who may not change it finds it good
+            return MigrationReport((), _elapsed_ms(started))
         connection.execute(query("schema_history_tables"))
         for script in _pending_versions(connection, root):
             _apply_version(connection, script)
@@ -94,6 +96,12 @@ def migrate(dsn: str, *, scripts: Path | None = None) -> MigrationReport:
         if _repeatables_differ(connection, root):
             applied.extend(_apply_repeatables(connection, _repeatables(root)))
     return MigrationReport(tuple(applied), _elapsed_ms(started))
+
+
+def _is_current(connection: Connection, root: Path) -> bool:
+    if not _scalar(connection, "schema_history_present"):
+        return False
+    return not _pending_versions(connection, root) and not _repeatables_differ(connection, root)
 
 
 def state(connection: Connection, *, scripts: Path | None = None) -> SchemaState:
@@ -115,8 +123,8 @@ def state(connection: Connection, *, scripts: Path | None = None) -> SchemaState
     return SchemaState(tuple(done), tuple(names))
 
 
-def check_schema(connection: Connection, *, scripts: Path | None = None) -> None:
-    """Lets pass a database with exactly this code's schema.
+def check_schema(connection: Connection, *, scripts: Path | None = None) -> SchemaState:
+    """Lets pass a database with exactly this code's schema, and says what is installed.
 
     Raises:
         SchemaMismatch: the database was never migrated, is older, is newer, or an applied file was edited.
@@ -128,6 +136,7 @@ def check_schema(connection: Connection, *, scripts: Path | None = None) -> None
         raise SchemaMismatch(
             f"the code is newer than the database: {', '.join(found.pending)} not applied; run `hl migrate`"
         )
+    return found
 
 
 def claim_venue(connection: Connection, venue: str) -> None:
@@ -170,6 +179,11 @@ def _locked_session(dsn: str) -> Iterator[Connection]:
         raise DatabaseUnavailable(
             f"another migration, or a transaction on our tables, held its locks for {_LOCK_WAIT_MS // 1000} s: "
             "end it and run `hl migrate` again"
+        ) from error
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise NeedsAPerson(
+            f"this user may not change the schema ({_first_line(error)}): name one who may in HL_MIGRATE_URL, beside "
+            "HL_DATABASE_URL, and run `hl migrate`"
         ) from error
     except psycopg.OperationalError as error:
         raise DatabaseUnavailable(f"the migration lost the database: {_first_line(error)}; run it again") from error
