@@ -7,7 +7,8 @@ begin
         execute format('alter database %I owner to hl_dagster', current_database());
     end if;
     for thing in
-        select relname as name, case relkind when 'v' then 'view' when 'm' then 'materialized view' else 'table' end as kind
+        select relname as name,
+            case relkind when 'v' then 'view' when 'm' then 'materialized view' else 'table' end as kind
         from pg_class
         where relnamespace = to_regnamespace('public')
             and relkind in ('r', 'p', 'v', 'm')  -- sequences follow their tables
