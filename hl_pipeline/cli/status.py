@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from hl_pipeline.cli.screen import age, console, print_json, table
-from hl_pipeline.examine import examine
+from hl_pipeline.examine import PATIENT_S, examine
 from hl_pipeline.health.report import Report
 from hl_pipeline.health.verdict import Verdict
 from hl_pipeline.model.settle import SettleTime
@@ -79,7 +79,13 @@ def read(settings: Settings) -> Status:
             alerts, budget = open_alerts(connection), pipeline.budget.state(connection)
             counts, news = markets.counts(connection), markets.news(connection, now_ms - NEWS_REACH_MS)
         address, settle = pipeline.database.address, pipeline.settle
-        found = examine(settings, database=pipeline.database, clock=pipeline.clock, settle_s=settle.ms / 1000)
+        found = examine(
+            settings,
+            database=pipeline.database,
+            clock=pipeline.clock,
+            settle_s=settle.ms / 1000,
+            deadline_s=PATIENT_S,
+        )
         return Status(settings.venue, address, now_ms, counts, news, intervals, budget, alerts, settle, found)
 
 

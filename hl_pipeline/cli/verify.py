@@ -8,7 +8,7 @@ import click
 
 from hl_pipeline.cli.screen import console, print_json, table
 from hl_pipeline.cli.status import coverage_table, headline, headline_document, interval_document
-from hl_pipeline.examine import examine
+from hl_pipeline.examine import PATIENT_S, examine
 from hl_pipeline.health.report import Report
 from hl_pipeline.runtime import open_pipeline
 from hl_pipeline.settings import Settings
@@ -63,7 +63,9 @@ def prove(settings: Settings) -> Proof:
             intervals = coverage.by_interval(connection, now_ms, pipeline.policy.proof.settle_ms)
             violations, contents = series.violations(connection), content_hashes(connection)
         settle_s = pipeline.policy.proof.settle_ms / 1000
-        found = examine(settings, database=pipeline.database, clock=pipeline.clock, settle_s=settle_s)
+        found = examine(
+            settings, database=pipeline.database, clock=pipeline.clock, settle_s=settle_s, deadline_s=PATIENT_S
+        )
         return Proof(now_ms, intervals, violations, contents, found)
 
 

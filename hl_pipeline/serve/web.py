@@ -34,6 +34,8 @@ _STATEMENT_MS, _RECYCLE_SECONDS, _OVERFLOW = 15_000, 3_600, 20
 #: Open pages hold a WebSocket each; nobody waits for them longer.
 _FAREWELL_SECONDS = 3
 _MOST_FRAME_BYTES = 1024 * 1024
+#: A health report takes no longer; nobody waits for this process to start.
+_REPORT_SECONDS = 2.5
 
 
 def rules_of(settings: Settings, *, viewer: bool) -> tuple[Rules, int]:
@@ -86,7 +88,8 @@ def main(workspace: Path, viewer: bool) -> None:
         ) as context:
             interface = create_app_from_workspace_process_context(context, lifespan=_lifespan)
             pages = WithReport(interface, settings.venue_home / REPORT_FILE)
-            serve(Guard(pages, rules, Readiness(lambda: examine(settings))), settings.ui_host, port)
+            readiness = Readiness(lambda: examine(settings, deadline_s=_REPORT_SECONDS))
+            serve(Guard(pages, rules, readiness), settings.ui_host, port)
 
 
 def _leave(_number: int, _frame: object) -> None:

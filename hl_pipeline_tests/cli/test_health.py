@@ -19,6 +19,7 @@ from hl_pipeline_tests.test_examine import silent_server as silent_server
 
 #: More than any machine needs; a process that hangs is to be noticed.
 GENEROUS_S = 60
+PATIENT = ("--within", str(GENEROUS_S))
 HEARTBEATS = """
 create table daemon_heartbeats (daemon_type text unique, daemon_id text, timestamp timestamp, body text);
 create table runs (
@@ -48,12 +49,12 @@ def checks(output: str) -> dict[str, str]:
 
 @pytest.mark.usefixtures("collected")
 def test_a_dead_exchange_is_unhealthy(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert run("health").exit_code == 0
+    assert run("health", *PATIENT).exit_code == 0
     monkeypatch.setenv("HL_ENDPOINT", "http://127.0.0.1:1")
     monkeypatch.setenv("HL_REQUEST_DEADLINE_SECONDS", "1")
     for _ in range(5):  # as many failures open the breaker
         assert run("collect").exit_code == 1
-    found = run("health", "--json")
+    found = run("health", "--json", *PATIENT)
     assert (found.exit_code, json.loads(found.stdout)["status"]) == (1, "unhealthy")
     assert checks(found.stdout)["endpoints_healthy"] == "unhealthy"
 
@@ -67,9 +68,9 @@ def test_a_dead_daemon_is_unhealthy_and_one_that_speaks_is_not(run: Run, databas
             for statement in HEARTBEATS.split(";"):
                 dagster.execute(statement.encode())
             dagster.execute(BEAT, (1,))
-            assert run("health").exit_code == 0
+            assert run("health", *PATIENT).exit_code == 0
             dagster.execute(BEAT, (600,))
-            found = run("health", "--json")
+            found = run("health", "--json", *PATIENT)
         assert (found.exit_code, checks(found.stdout)["daemon_alive"]) == (1, "unhealthy")
     finally:
         with psycopg.connect(database.libpq_url, autocommit=True) as admin:
@@ -79,10 +80,10 @@ def test_a_dead_daemon_is_unhealthy_and_one_that_speaks_is_not(run: Run, databas
 @pytest.mark.usefixtures("collected")
 def test_a_full_disk_is_unhealthy(run: Run, small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HL_HOME", str(small_disk))
-    assert run("health").exit_code == 0
+    assert run("health", *PATIENT).exit_code == 0
     with pytest.raises(OSError, match="No space left"):
         (small_disk / "full").write_bytes(bytes(2 * 1024 * 1024))
-    found = run("health", "--json")
+    found = run("health", "--json", *PATIENT)
     assert (found.exit_code, checks(found.stdout)["disk_has_room"]) == (1, "unhealthy")
 
 

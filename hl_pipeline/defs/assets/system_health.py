@@ -6,16 +6,13 @@ import dagster as dg
 from hl_pipeline.defs.assets.endpoint_health import endpoint_health
 from hl_pipeline.defs.assets.live_candles import live_candles
 from hl_pipeline.defs.describe import HEALTH, KINDS, OWNERS, columns, instant, said_plainly, table
-from hl_pipeline.examine import examine
+from hl_pipeline.examine import PATIENT_S, examine
 from hl_pipeline.health.report import Report, to_json
 from hl_pipeline.model.failure import DatabaseUnavailable
 from hl_pipeline.model.vitals import StreamVitals, Vitals
 from hl_pipeline.runtime import Pipeline
 from hl_pipeline.storage import health, stream
 from hl_pipeline.storage.stats import follow_gaps
-
-#: A run has more time than a probe; in seconds.
-_DEADLINE_S = 20.0
 
 LOG_COLUMNS = {
     "logged_at": ("timestamptz", "market time of the report, UTC"),
@@ -51,7 +48,7 @@ def report_of(pipeline: Pipeline) -> Report:
         database=pipeline.database,
         clock=pipeline.clock,
         settle_s=pipeline.policy.proof.settle_ms / 1000,
-        deadline_s=_DEADLINE_S,
+        deadline_s=PATIENT_S,
     )
     if found.is_blind:
         raise DatabaseUnavailable(f"health cannot be read: {found.reason}")
