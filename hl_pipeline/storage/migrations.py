@@ -137,7 +137,6 @@ def check_schema(connection: Connection, *, scripts: Path | None = None) -> Sche
             f"the code is newer than the database: {', '.join(found.pending)} not applied; run `hl migrate`"
         )
     return found
-    return found
 
 
 def claim_venue(connection: Connection, venue: str) -> None:
