@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow.dataset
 import pyarrow.parquet as pq
 import pytest
+from psycopg import errors
 
 from hl_pipeline.collect import retention as engine
 from hl_pipeline.collect.retention import apply, restore, survey
@@ -337,6 +338,28 @@ def test_a_changed_file_is_not_loaded_again(database: Database, tmp_path: Path) 
     flip_a_byte(next(tmp_path.glob("candles/interval=1h/month=2026-02/*.parquet")), None)
     with pytest.raises(NeedsAPerson, match="not the file that was exported"):
         restore(database, tmp_path, FEBRUARY, LATER_MS, relation="candle")
+
+
+@pytest.mark.parametrize("relation", ["candle", "market_context"])
+def test_without_a_file_nothing_is_dropped(database: Database, relation: str) -> None:
+    filled(database, ["BTC"])
+    with pytest.raises(errors.RaiseException, match="nothing was exported"), database.connection() as connection:
+        retention.drop(connection, relation, FEBRUARY, [], now_ms=LATER_MS)
+
+
+def test_a_row_that_no_export_can_hold_keeps_its_month(database: Database, tmp_path: Path) -> None:
+    filled(database, ["BTC"])
+    with database.connection() as connection:
+        connection.execute(
+            "insert into hl.candle select 999, open_time, open, high, low, close, volume, trades, 1, 'r', 'f'"
+            " from hl.candle where open_time >= %s order by open_time limit 1", (to_datetime(FEBRUARY.start_ms),)
+        )  # fmt: skip
+    report = apply(database, HOURS, tmp_path, LATER_MS)
+    assert len(report.kept) == 1
+    assert "holds rows of a series or market that is not known" in report.kept[0]
+    with database.connection() as connection:
+        assert count(connection, Interval.H1, FEBRUARY) == 28 * 24
+        assert series.violations(connection) == []
 
 
 def test_two_retentions_do_not_meet(database: Database, tmp_path: Path) -> None:

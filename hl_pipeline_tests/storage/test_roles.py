@@ -144,6 +144,8 @@ select setval('hl.market_market_id_seq', 1)
 select nextval('hl.market_market_id_seq')
 select hl.ensure_partitions('candle', now() + interval '50 years', now() + interval '51 years')
 select hl.retry_dead_letters()
+select hl.hold_month('candle', '2026-01-01')
+select hl.drop_exported('candle', '2026-01-01', '[]', now())
 select hl.check_rate_limit('x', 1000, 'live')
 select hl.settle_rate_limit(1, 0)
 select hl.bury(1, '{[2020-01-01,2030-01-01)}', 'failed', now())
@@ -446,7 +448,8 @@ class TestTheCatalogues:
                 "select proname, proconfig, rolsuper from pg_proc join pg_roles on pg_roles.oid = proowner"
                 " where prosecdef and pronamespace = 'hl'::regnamespace order by proname"
             ).fetchall()
-        assert [name for name, _, _ in found] == ["ensure_partitions", "retry_dead_letters"]
+        names = [name for name, _, _ in found]
+        assert names == ["drop_exported", "ensure_partitions", "hold_month", "retry_dead_letters"]
         for _, settings, is_superuser in found:
             assert "search_path=pg_catalog, hl, pg_temp" in settings
             assert not is_superuser

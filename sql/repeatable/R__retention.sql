@@ -87,8 +87,12 @@ declare
     name text := format('%s_%s', parent, to_char(month, 'YYYY_MM'));
     due text[] := array(select file ->> 'interval' from jsonb_array_elements(files) as file);
     changed text;
-    stays boolean := false;
+    rows_held bigint;
+    staying bigint := 0;
 begin
+    if jsonb_array_length(files) = 0 then
+        raise exception 'nothing was exported of %, so nothing is dropped', name;
+    end if;
     if month <> date_trunc('month', month) then
         raise exception '% is not the first instant of a month', month;
     end if;
@@ -107,6 +111,20 @@ begin
         or held.content is distinct from (file ->> 'content')::numeric;
     if changed is not null then
         return 'the rows are not those of the file: ' || changed;
+    end if;
+
+    -- what stays, before anything is changed
+    if parent = 'candle' then
+        execute format(
+            'create temp table retention_stays on commit drop as'
+            ' select candle.* from hl.%I as candle join hl.series using (series_id)'
+            ' where series.interval <> all($1)', name
+        ) using due;
+        select count(*) into staying from pg_temp.retention_stays;
+    end if;
+    execute format('select count(*) from hl.%I', name) into rows_held;
+    if rows_held <> staying + (select sum((file ->> 'rows')::bigint) from jsonb_array_elements(files) as file) then
+        return 'it holds rows of a series or market that is not known';
     end if;
 
     if parent = 'candle' then
@@ -130,13 +148,6 @@ begin
         ) as numbers
         group by numbers.series_id
         on conflict on constraint exported_slots_pkey do update set slots = known.slots + excluded.slots;
-
-        execute format(
-            'create temp table retention_stays on commit drop as'
-            ' select candle.* from hl.%I as candle join hl.series using (series_id)'
-            ' where series.interval <> all($1)', name
-        ) using due;
-        select exists (select from pg_temp.retention_stays) into stays;
     end if;
 
     insert into hl.export_file as known (
@@ -156,7 +167,7 @@ begin
     )
     where kind = 'fetch';
 
-    if stays then
+    if staying > 0 then
         execute format('truncate hl.%I', name);
         execute format('insert into hl.%I select * from pg_temp.retention_stays order by series_id, open_time', name);
     else
