@@ -33,7 +33,7 @@ from hl_pipeline_tests.cli.test_supervisor import until
 from hl_pipeline_tests.cli.test_up import answers, processes_of
 from hl_pipeline_tests.notify.sentry import Sentry, sentry
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1200)
 
 CANARIES = {
     "database": "canary&data+base/1",
@@ -227,7 +227,7 @@ def a_day(stage: Stage) -> None:
     output = stage.home / "up.out"
     process = started(hl_command("up"), stage.environ, output)
     try:
-        until(lambda: "Ctrl-C stops everything" in output.read_text() or process.poll() is not None, 120)
+        until(lambda: "Ctrl-C stops everything" in output.read_text() or process.poll() is not None, 300)
         stage.trail.left["command lines"] = "\n".join(processes_of(stage.home))
         assert answers(f"http://127.0.0.1:{port}/livez"), output.read_text()
         assert not answers(f"http://127.0.0.1:{port}/"), "it asks for the password"

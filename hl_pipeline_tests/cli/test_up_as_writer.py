@@ -16,7 +16,7 @@ from hl_pipeline_tests.cli.conftest import hl_command, started
 from hl_pipeline_tests.cli.test_supervisor import until
 from hl_pipeline_tests.cli.test_up import processes_of
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(900)
 
 
 def ask(server: Server, database: str, statement: str) -> list[tuple[object, ...]]:
@@ -43,7 +43,7 @@ def up(
     output = tmp_path / "output"
     process = started(hl_command("up", "--port", str(free_port())), {"HL_HOME": str(home)}, output)
     try:
-        until(lambda: "Ctrl-C stops everything" in output.read_text() or process.poll() is not None, 120)
+        until(lambda: "Ctrl-C stops everything" in output.read_text() or process.poll() is not None, 300)
         server = attach(home / "sandbox")
         assert server is not None, output.read_text()
         runs = "select status from runs where pipeline_name = 'collect' and status in ('SUCCESS', 'FAILURE')"
