@@ -96,12 +96,6 @@ class Page:
         """What the window shows, as a PNG."""
         return base64.b64decode(self._ask("Page.captureScreenshot", format="png")["data"])
 
-    def press(self, letter: str, *, alt: bool = False) -> None:
-        """Press a key, on the page as a whole."""
-        code = {"code": f"Key{letter.upper()}", "key": letter, "windowsVirtualKeyCode": ord(letter.upper())}
-        for kind in ("rawKeyDown", "keyUp"):
-            self._ask("Input.dispatchKeyEvent", type=kind, modifiers=1 if alt else 0, **code)
-
     def _ask(self, method: str, **parameters: Any) -> dict[str, Any]:
         self._number += 1
         self._socket.send(json.dumps({"id": self._number, "method": method, "params": parameters}))

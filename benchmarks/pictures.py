@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,17 +29,20 @@ _CHECK = "stream_alive"
 #: How long trouble and back-fill may take to show.
 _PATIENCE_SECONDS = 420
 _TRIES = 6
-_ZOOM_OUT = 4
+_ZOOM_OUT = 2
+#: The history's ten assets in a column would make the others too small to read.
+_OPEN_GROUPS = ("1_markets", "2_live_candles", "4_confidence", "5_health")
 #: A page of checks says so while a run judges them.
 _UNDER_WAY = "/In Progress/.test(document.body.innerText)"
 
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """Where the interface is, and the browser's page."""
+    """Where the interface is, the browser's page, and which pictures are wanted (all, if none is named)."""
 
     page: Page
     url: str
+    only: tuple[str, ...] = ()
 
     def ask(self, query: str, variables: dict[str, Any] | None = None) -> dict[str, Any]:
         """GraphQL, as the interface's own pages ask it."""
@@ -77,15 +81,13 @@ class Desk:
         collapse: tuple[str, ...] = (),
         prepare: Callable[[Page], None] = lambda _: None,
     ) -> None:
-        """Photograph the page at ``path`` once it says ``shows``, between two runs if there is such a moment."""
+        """Photograph the page at ``path`` once it says ``shows``."""
+        if self.only and name not in self.only:
+            return
         self.page.resize(height)
         for _ in range(_TRIES):
             self.page.open(self.url + path)
             self.page.until_text(shows)
-            if self.is_busy():
-                self.wait("no run is under way", lambda: not self.is_busy())
-                self.page.open(self.url + path)
-                self.page.until_text(shows)
             for section in collapse:
                 self.page.tell(_collapse(section))
             prepare(self.page)
@@ -103,15 +105,19 @@ class Desk:
 @click.option("--url", default="http://127.0.0.1:3000", show_default=True, help="The demo's web interface.")
 @click.option("--exchange", default="http://127.0.0.1:4010", show_default=True, help="The demo's exchange.")
 @click.option("--no-trouble", is_flag=True, help="The demo's troubles and back-fill are there already.")
-def main(url: str, exchange: str, no_trouble: bool) -> None:
+@click.option("--only", multiple=True, help="Take only this picture; may be given again.")
+def main(url: str, exchange: str, no_trouble: bool, only: tuple[str, ...]) -> None:
     """Take every picture of docs/ui.md."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     with browser(WIDTH) as page:
-        desk = Desk(page, url)
+        desk = Desk(page, url, only)
         page.open(url + "/runs")
         if not no_trouble:
             make_trouble(desk, Switchboard(exchange))
-        take_all(desk)
+        desk.take("status-report", "/report", height=1900, shows="What needs you")
+        page.open(url + "/runs")
+        with nothing_starting(desk):
+            take_all(desk)
 
 
 def make_trouble(desk: Desk, exchange: Switchboard) -> None:
@@ -179,21 +185,40 @@ def check_failed(desk: Desk) -> bool:
     )
 
 
+@contextmanager
+def nothing_starting(desk: Desk) -> Iterator[None]:
+    """No schedule starts a run within the block, and none is under way: checks show what they found."""
+    query = """{ schedulesOrError(repositorySelector: {repositoryLocationName: "hl_pipeline",
+    repositoryName: "__repository__"}) { ... on Schedules { results { name scheduleState { id status } } } } }"""
+    found = desk.ask(query)["schedulesOrError"]["results"]
+    running = [one for one in found if one["scheduleState"]["status"] == "RUNNING"]
+    for one in running:
+        stop = "mutation($id: String!) { stopRunningSchedule(id: $id) { __typename } }"
+        desk.ask(stop, {"id": one["scheduleState"]["id"]})
+    try:
+        desk.wait("no run is under way", lambda: not desk.is_busy())
+        yield
+    finally:
+        desk.page.open(desk.url + "/runs")
+        for one in running:
+            start = "mutation($s: ScheduleSelector!) { startSchedule(scheduleSelector: $s) { __typename } }"
+            place = {"repositoryLocationName": "hl_pipeline", "repositoryName": "__repository__"}
+            desk.ask(start, {"s": {**place, "scheduleName": one["name"]}})
+
+
 def take_all(desk: Desk) -> None:
     """A picture for each page that docs/ui.md walks through."""
     run, backfill = newest_run(desk, "collect"), newest_backfill(desk)
-    desk.take("asset-graph", "/asset-groups", height=1000, shows="1_markets", prepare=open_all_groups)
+    groups = "%2C".join(f"global%40global%3A{name}" for name in _OPEN_GROUPS)
+    desk.take("asset-graph", f"/asset-groups?expanded={groups}", height=1100, shows="live_candles", prepare=zoom_out)
     desk.take("candle-asset", "/assets/live_candles?view=overview", height=1900, shows="fresh?", collapse=("Columns",))
     desk.take("failed-check", f"/assets/live_candles?view=checks&checkDetail={_CHECK}", shows="Evaluation result")
     desk.take("run-timeline", f"/runs/{run}", shows="live_candles")
     desk.take("back-fill", f"/runs/b/{backfill}", height=520, shows="candles_1h")
-    desk.take("status-report", "/report", height=1900, shows="What needs you")
 
 
-def open_all_groups(page: Page) -> None:
-    """Every group of the graph open, and all of it in the window."""
-    page.calm()
-    page.press("e", alt=True)
+def zoom_out(page: Page) -> None:
+    """The whole graph in the window."""
     page.calm()
     for _ in range(_ZOOM_OUT):
         page.tell("document.querySelector('[aria-label=\"zoom_out\"]')?.closest('button').click()")
