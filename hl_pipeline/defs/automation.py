@@ -32,18 +32,6 @@ from hl_pipeline.model.failure import InvalidSetting
 #: How Dagster names the one repository that a Definitions object makes.
 _REPOSITORY = "__repository__"
 
-#: Without these three the pipeline stands still, or blind.
-ESSENTIAL = frozenset({"collect_each_minute", "refresh_markets_hourly", "health_each_minute"})
-
-
-def share_running(instance: DagsterInstance) -> float | None:
-    """The share of the essential schedules that are on; null for an instance that keeps none."""
-    if instance.schedule_storage is None:
-        return None
-    states = instance.all_instigator_state(instigator_type=InstigatorType.SCHEDULE)
-    running = {state.name for state in states if state.status is InstigatorStatus.RUNNING}
-    return len(running & ESSENTIAL) / len(ESSENTIAL)
-
 
 class Switch(NamedTuple):
     """A schedule or sensor and whether it is on; ``when`` is a cron line, or how often a sensor looks.

@@ -13,8 +13,8 @@ from hl_pipeline.defs.assets.gap_queue import gap_queue
 from hl_pipeline.defs.assets.latest_metrics import latest_metrics
 from hl_pipeline.defs.assets.live_candles import live_candles
 from hl_pipeline.defs.assets.markets import market_contexts, markets
-from hl_pipeline.defs.assets.retention import retention as retention_asset
 from hl_pipeline.defs.assets.pipeline_report import pipeline_report
+from hl_pipeline.defs.assets.retention import retention as retention_asset
 from hl_pipeline.defs.assets.service_levels import service_levels
 from hl_pipeline.defs.assets.system_health import system_health
 from hl_pipeline.defs.checks.funding import funding_is_fresh
@@ -81,17 +81,17 @@ health = dg.define_asset_job(
     "checks; asks an endpoint for its clock when nobody did for a minute, and nothing else.",
 )
 
+contracts = dg.define_asset_job(
+    "contracts",
+    selection=dg.AssetSelection.assets(data_contracts),
+    description="The thorough checks: the ledger against every candle, and the Great Expectations suites.",
+)
+
 measure_service_levels = dg.define_asset_job(
     "measure_service_levels",
     selection=dg.AssetSelection.assets(service_levels),
     description="Hold the promises against what was measured over a day and a week, and the newest runs against those "
     "before; no request.",
-)
-
-contracts = dg.define_asset_job(
-    "contracts",
-    selection=dg.AssetSelection.assets(data_contracts),
-    description="The thorough checks: the ledger against every candle, and the Great Expectations suites.",
 )
 
 apply_retention = dg.define_asset_job(

@@ -75,19 +75,19 @@ health_each_minute = dg.ScheduleDefinition(
     default_status=dg.DefaultScheduleStatus.STOPPED,
 )
 
-service_levels_hourly = dg.ScheduleDefinition(
-    name="service_levels_hourly",
-    job=jobs.measure_service_levels,
-    cron_schedule="47 * * * *",
-    description="Hourly: error budgets are of days, and a regression shows in ten runs.",
-    default_status=dg.DefaultScheduleStatus.STOPPED,
-)
-
 contracts_hourly = dg.ScheduleDefinition(
     name="contracts_hourly",
     job=jobs.contracts,
     cron_schedule="37 * * * *",
     description="Hourly: these read whole tables and import Great Expectations, too dear for every minute.",
+    default_status=dg.DefaultScheduleStatus.STOPPED,
+)
+
+service_levels_hourly = dg.ScheduleDefinition(
+    name="service_levels_hourly",
+    job=jobs.measure_service_levels,
+    cron_schedule="47 * * * *",
+    description="Hourly: error budgets are of days, and a regression shows in ten runs.",
     default_status=dg.DefaultScheduleStatus.STOPPED,
 )
 
