@@ -101,6 +101,7 @@ def system_health(context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[
         settle_ms, period_ms = pipeline.policy.proof.settle_ms, pipeline.period_ms
         with pipeline.database.connection() as connection:
             health.log(connection, found.now_ms, str(found.status), found.score, to_json(found))
+        with pipeline.database.connection() as connection:  # the line above is kept, whatever comes of this
             gaps = follow_gaps(connection, found.now_ms, settle_ms=settle_ms, period_ms=period_ms)
             streaming = stream.state(connection)
     if streaming is not None:
