@@ -26,7 +26,7 @@ COLLECT, MARKETS, CHECKS, CONTRACTS = "collect", "refresh_markets", "health", "c
 COVERAGE_CHECK = "coverage_complete"
 #: Judges how fast the exchange answers, which on a busy machine is not what is shown here.
 LATENCY_CHECK = "api_answers"
-#: Checks of Dagster and of this machine, which run on real time, and of the trust that revisions cost: no part of the play.
+#: Of Dagster and of this machine, which run on real time, and of the trust that revisions cost: no part of the play.
 NOT_THE_EXCHANGE = (
     "daemon_alive", "runs_finish", "automation_on", "disk_has_room", "memory_bounded", "alerts_delivered",
     "data_trusted",
