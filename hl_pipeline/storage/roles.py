@@ -106,8 +106,8 @@ def _let_in(connection: psycopg.Connection[tuple[object, ...]], login: Login, pa
 def _give_login(connection: psycopg.Connection[tuple[object, ...]], name: str, password: str, most: int) -> None:
     # as it is stored, so that no log can hold it in clear
     stored = connection.pgconn.encrypt_password(password.encode(), name.encode(), b"scram-sha-256").decode()
-    statement = sql.SQL("alter role {} login connection limit {} password {}")
-    connection.execute(statement.format(sql.Identifier(name), most, stored))
+    role = sql.Identifier(name)
+    connection.execute(sql.SQL("alter role {} login connection limit {} password {}").format(role, most, stored))
 
 
 def _password(path: Path) -> str:
