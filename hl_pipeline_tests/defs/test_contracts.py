@@ -76,26 +76,32 @@ def test_a_suite_that_cannot_run_leaves_the_others_their_say(pipeline: Pipeline,
             "candles_contract",
             "ERROR",
             "trades bring volume",
-            "coin BTC, interval 15m, open_time 2026-01-10 11:30:00+00:00, volume_of_traded 0.0",
+            {"coin": "BTC", "interval": "15m", "open_time": "2026-01-10 11:30:00+00:00", "volume_of_traded": "0.0"},
         ),
         (
             b"update hl.market set sz_decimals = 9 where coin = 'ETH'",
             "markets_contract",
             "WARN",
             "size decimals leave room for the price",
-            "coin ETH, decimals_left -3.0",
+            {"coin": "ETH", "decimals_left": "-3.0"},
         ),
         (
             b"update hl.market_context set mid_price = 0",
             "contexts_contract",
             "ERROR",
             "mids are positive",
-            "mid_price 0.0",
+            {"coin": "BTC", "judged": "mid_price 0.0"},
         ),
     ],
 )
 def test_a_broken_row_fails_its_suite_with_rule_row_harm_and_what_to_press(
-    pipeline: Pipeline, instance: DagsterInstance, statement: bytes, check: str, severity: str, rule: str, row: str
+    pipeline: Pipeline,
+    instance: DagsterInstance,
+    statement: bytes,
+    check: str,
+    severity: str,
+    rule: str,
+    row: dict[str, str],
 ) -> None:
     run_job("collect", pipeline=pipeline, instance=instance)
     tamper(pipeline, statement)
@@ -110,8 +116,15 @@ def test_a_broken_row_fails_its_suite_with_rule_row_harm_and_what_to_press(
     assert ". Next: " in found.description
     rows: list[Any] = [record.data for record in found.metadata["failing rows"].records]
     assert 1 <= len(rows) <= 10
-    assert any(shown["rule"] == rule and row in shown["row"] for shown in rows)
+    assert any({"rule": rule, **row}.items() <= shown.items() for shown in rows)
     assert found.metadata["runbook"] == f"docs/runbooks/{check}.md"
+
+
+def test_wrong_candles_say_until_when_they_can_be_read_again(pipeline: Pipeline, instance: DagsterInstance) -> None:
+    run_job("collect", pipeline=pipeline, instance=instance)
+    tamper(pipeline, b"update hl.candle set volume = 0 where open_time = '2026-01-10 11:30:00+00'")
+    _, checks = contracts(pipeline, instance)
+    assert "Can be healed: until 2026-03-03 13:30 UTC at the least" in checks["candles_contract"].description
 
 
 def test_funding_rates_are_judged_once_they_are_there(pipeline: Pipeline, instance: DagsterInstance) -> None:

@@ -7,6 +7,7 @@ reads a bounded, newest part of its relation, and fails or passes on its own.
 
 # no postponed annotations here: Dagster refuses a context whose type is a string
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import dagster as dg
@@ -16,7 +17,7 @@ from hl_pipeline.defs.checks.outcome import judging, outcome, specs_of
 from hl_pipeline.defs.describe import table
 from hl_pipeline.health import suites
 from hl_pipeline.health.expectations import SAMPLED, Expected
-from hl_pipeline.model.interval import to_datetime
+from hl_pipeline.model.interval import Interval, to_datetime, to_ms
 from hl_pipeline.runtime import Pipeline
 from hl_pipeline.storage.sql import query
 
@@ -123,6 +124,7 @@ def _judge(
         passed=not broken,
         found="; ".join(one.sentence for one in broken) or f"{len(frame):,} rows keep all {len(found)} rules",
         is_grave=any(one.severity == "error" for one in broken),
+        until=_until(broken),
         metadata={
             "rows judged": len(frame),
             "rules broken": len(broken),
@@ -133,13 +135,30 @@ def _judge(
 
 
 def failing_rows(broken: Sequence[Expected]) -> list[dict[str, str]]:
-    """At most ten rows, some of every broken rule: the rule, then the row as text, as rules judge other columns."""
+    """At most ten rows, some of every broken rule: the rule, what tells the row from others, and what was judged."""
     share = max(1, SAMPLED // max(1, len(broken)))
+    chosen = [(one.name.replace("_", " "), row) for one in broken for row in one.rows[:share]][:SAMPLED]
+    common = [name for name in (chosen[0][1] if chosen else {}) if all(name in row for _, row in chosen)]
     return [
-        {"rule": one.name.replace("_", " "), "row": ", ".join(f"{name} {value}" for name, value in row.items())}
+        {
+            "rule": rule,
+            **{name: row[name] for name in common},
+            "judged": ", ".join(f"{name} {value}" for name, value in row.items() if name not in common) or "-",
+        }
+        for rule, row in chosen
+    ]
+
+
+def _until(broken: Sequence[Expected]) -> str:
+    """Until when the oldest of the sampled candles can be asked for again; empty where the rows are no candles."""
+    known = {str(interval): interval for interval in Interval}
+    deadlines = [
+        known[row["interval"]].deadline(to_ms(datetime.fromisoformat(row["open_time"])))
         for one in broken
-        for row in one.rows[:share]
-    ][:SAMPLED]
+        for row in one.rows
+        if row.get("interval") in known and "open_time" in row
+    ]
+    return f"until {to_datetime(min(deadlines)):%Y-%m-%d %H:%M} UTC at the least" if deadlines else ""
 
 
 def _line(one: Expected) -> dict[str, str | int]:

@@ -1,7 +1,8 @@
 """The partitioned check of the candle history: does a market's month keep its contract?
 
 A run that records a month, and the nightly `seal`, judge it in passing; here a
-person asks, for chosen partitions or for the current month of every market.
+person asks: *Execute all* on an asset's checks judges the current month of every
+market, and a run that is for certain partitions judges those.
 """
 
 # no postponed annotations here: Dagster refuses a context whose type is a string
@@ -39,8 +40,8 @@ def _specs() -> list[dg.AssetCheckSpec]:
                 partitions_def=by_market_and_month,
                 description=f"The final {interval} candles of a market's month are on the grid, with ordered prices, "
                 "volume exactly where there are trades, none final before its close, and as many as the ledger's final "
-                "slots. Judged when a month is recorded, nightly, and when *Execute* is pressed. When it fails: `hl "
-                "verify`, then read the month again.",
+                "slots. Judged when a month is recorded and nightly; *Execute all* judges the current month of every "
+                "market. When it fails: `hl verify`, then read the month again.",
                 metadata={RUNBOOK: dg.MetadataValue.path(runbook_path(NAME))},
             )
             for asset, interval in _INTERVALS.items()
