@@ -84,6 +84,7 @@ def database_killed(stage: Stage) -> Generator[None]:
     stage.see("command line", "hl collect", f"exit 1: {collected.err.strip()}")
     yield
     stage.ground.server.start()
+    stage.ground.reconnect()
     assert stage.run("collect").success, stage.said
     stage.deliver()
     over(stage)
@@ -101,6 +102,7 @@ def disk_full(stage: Stage) -> Generator[None]:
     filler.unlink()
     if postmaster.running(PostgresHome(stage.ground.home / "server")) is None:
         stage.ground.server.start()
+    stage.ground.reconnect()
     assert stage.run("collect").success, stage.said
 
 

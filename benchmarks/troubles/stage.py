@@ -12,12 +12,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import dagster as dg
+import psycopg
 
 from hl_pipeline.defs.launch import CheckOutcome, RunOutcome, run_job
 from hl_pipeline.defs.sensors.alerts import deliver_alerts
 from hl_pipeline.defs.sensors.failures import alert_on_failed_runs, follow_successful_runs
 from hl_pipeline.defs.sensors.gaps import drain_open_gaps
 from hl_pipeline.model.clock import ManualClock
+from hl_pipeline.model.failure import PipelineError
 from hl_pipeline.model.interval import to_datetime
 from hl_pipeline.runtime import Pipeline
 from hl_pipeline.sandbox.catalogue import MarketSpec
@@ -111,9 +113,13 @@ class Stage:
         return outcome
 
     def deliver(self) -> None:
-        """One tick of the sensor that judges the rules and sends what is due."""
-        if self.tells:
+        """One tick of the sensor that judges the rules and sends what is due; it may fail, as in the daemon."""
+        if not self.tells:
+            return
+        try:
             deliver_alerts(dg.build_sensor_context(instance=self.instance, resources={"pipeline": self.pipeline}))
+        except (PipelineError, psycopg.Error) as error:
+            self.said = f"deliver_alerts failed: {error}"
 
     def recast(self, cast: Sequence[MarketSpec]) -> None:
         """The exchange has these markets from now on."""
