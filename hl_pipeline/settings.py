@@ -137,7 +137,7 @@ class Settings(BaseModel):
     retention_fetches: str = "180d"
     retention_alerts: str = "180d"
     retention_logs: str = "180d"
-    retention_runs: str = "30d"
+    retention_runs: str = "7d"
     export_folder: Path | None = None
 
     @classmethod

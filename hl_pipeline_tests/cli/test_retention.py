@@ -86,4 +86,4 @@ def test_dagsters_records_are_looked_at_where_there_are_some(
     monkeypatch.setattr(os, "environ", os.environ.copy())
     assert run("env").exit_code == 0, "it makes Dagster's home"
     (line,) = [line for line in json.loads(run("retention", "--json").output)["due"] if "Dagster" in line["kind"]]
-    assert (line["rows"], line["bound_days"]) == (0, 30)
+    assert (line["rows"], line["bound_days"]) == (0, 7)
