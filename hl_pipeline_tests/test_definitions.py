@@ -13,7 +13,7 @@ import pytest
 from hl_pipeline.definitions import defs
 
 ROOT = Path(__file__).resolve().parent.parent
-HEAVY = ("great_expectations", "pandas", "matplotlib", "pyarrow")
+HEAVY = ("great_expectations", "pandas", "matplotlib", "pyarrow", "sentry_sdk")
 LOAD = f"""
 import socket, sys
 def refuse(*args, **kwargs):
