@@ -29,9 +29,6 @@ _CHECK = "stream_alive"
 #: How long trouble and back-fill may take to show.
 _PATIENCE_SECONDS = 420
 _TRIES = 6
-_ZOOM_OUT = 2
-#: The history's ten assets in a column would make the others too small to read.
-_OPEN_GROUPS = ("1_markets", "2_live_candles", "4_confidence", "5_health")
 #: A page of checks says so while a run judges them.
 _UNDER_WAY = "/In Progress/.test(document.body.innerText)"
 
@@ -79,7 +76,6 @@ class Desk:
         height: int = 900,
         shows: str,
         collapse: tuple[str, ...] = (),
-        prepare: Callable[[Page], None] = lambda _: None,
     ) -> None:
         """Photograph the page at ``path`` once it says ``shows``."""
         if self.only and name not in self.only:
@@ -90,7 +86,6 @@ class Desk:
             self.page.until_text(shows)
             for section in collapse:
                 self.page.tell(_collapse(section))
-            prepare(self.page)
             self.page.calm()
             if not self.page.tell(_UNDER_WAY):
                 break
@@ -209,20 +204,11 @@ def nothing_starting(desk: Desk) -> Iterator[None]:
 def take_all(desk: Desk) -> None:
     """A picture for each page that docs/ui.md walks through."""
     run, backfill = newest_run(desk, "collect"), newest_backfill(desk)
-    groups = "%2C".join(f"global%40global%3A{name}" for name in _OPEN_GROUPS)
-    desk.take("asset-graph", f"/asset-groups?expanded={groups}", height=1100, shows="live_candles", prepare=zoom_out)
+    desk.take("asset-graph", "/asset-groups", height=1000, shows="4_confidence")
     desk.take("candle-asset", "/assets/live_candles?view=overview", height=1900, shows="fresh?", collapse=("Columns",))
     desk.take("failed-check", f"/assets/live_candles?view=checks&checkDetail={_CHECK}", shows="Evaluation result")
     desk.take("run-timeline", f"/runs/{run}", shows="live_candles")
     desk.take("back-fill", f"/runs/b/{backfill}", height=520, shows="candles_1h")
-
-
-def zoom_out(page: Page) -> None:
-    """The whole graph in the window."""
-    page.calm()
-    for _ in range(_ZOOM_OUT):
-        page.tell("document.querySelector('[aria-label=\"zoom_out\"]')?.closest('button').click()")
-    page.calm()
 
 
 def _collapse(section: str) -> str:
