@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -80,7 +81,7 @@ def gather(
     budget = take("budget", None, lambda: connection.execute(query("health_budget"), clock).fetchone())
     candles, broken = take("contract", (0, 0), lambda: _row(connection, "health_contract", moment))
     estimated = take("candles", 0, lambda: int(_row(connection, "health_candle_estimate", {})[0]))
-    return Vitals(
+    vitals = Vitals(
         now_ms=now_ms,
         period_s=period_s,
         settle_s=settle_s,
@@ -105,13 +106,22 @@ def gather(
             lambda: gaps.endangered(connection, now_ms, settle_ms=settle_ms, period_ms=period_ms),
         ),
         losing_series=take("coverage", 0, lambda: alerts.count_open(connection, "slots_lost")),
-        vanished=take("vanished", [], lambda: vanished.vanished(connection, now_ms)),
+        expects_stream=expects_stream,
+    )
+    return _with_the_rest(vitals, connection, meter)
+
+
+def _with_the_rest(vitals: Vitals, connection: Connection, meter: Meter) -> Vitals:
+    """Also what is not of candles and requests: findings that people act on, ways to the exchange, trust, notices."""
+    take = meter.take
+    return replace(
+        vitals,
+        vanished=take("vanished", [], lambda: vanished.vanished(connection, vitals.now_ms)),
         dead_letters=take("dead_letters", DeadLetterTally(), lambda: dead_letters.tally(connection)),
         endpoints=take("endpoints", (), lambda: read_endpoints(connection).states),
         stream=take("stream", None, lambda: stream.state(connection)),
-        expects_stream=expects_stream,
         trust=take("trust", None, lambda: _trust(connection)),
-        delivery=take("delivery", None, lambda: _delivery(connection, moment)),
+        delivery=take("delivery", None, lambda: _delivery(connection, vitals.now_ms)),
         standing=take("standing", None, lambda: Standing(*_row(connection, "health_standing", {}))),
         unmeasured=meter.unmeasured,
     )
@@ -124,8 +134,8 @@ def _trust(connection: Connection) -> TrustVitals:
     return TrustVitals(series, mean, metrics, rate)
 
 
-def _delivery(connection: Connection, moment: dict[str, Any]) -> DeliveryVitals:
-    return DeliveryVitals(*_row(connection, "health_delivery", moment))
+def _delivery(connection: Connection, now_ms: int) -> DeliveryVitals:
+    return DeliveryVitals(*_row(connection, "health_delivery", {"now": to_datetime(now_ms)}))
 
 
 def log(connection: Connection, now_ms: int, status: str, score: int, report: dict[str, Any]) -> None:
