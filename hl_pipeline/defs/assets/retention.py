@@ -49,8 +49,8 @@ def retention(
     """Drops what is older than its bound (`HL_RETENTION_*`), nightly; months go into files first (`hl.export_file`).
 
     Candles are kept for ever unless `HL_RETENTION_CANDLES` says otherwise; quotes, fetches that nothing refers to,
-    resolved alerts and logs for 180 days, Dagster's records of live runs for a week. A month is dropped only when the file
-    was read back and holds what the table holds. The ledger, revisions and fetches that something refers to stay.
+    resolved alerts and logs for 180 days, Dagster's records of live runs for a week. A month is dropped only when its
+    file was read back and holds what the table holds. The ledger, revisions and fetches that something refers to stay.
 
     *due* in the metadata says what went (or would, with `dry_run`), *kept* which month could not and why.
     `hl retention` shows the same; `hl retention restore` loads a month again.
