@@ -62,11 +62,11 @@ def answers_unreadable(stage: Stage) -> Generator[None]:
 
 
 def job_fails(stage: Stage) -> Generator[None]:
-    """Funding rates cannot be read: each request for them is answered with 500."""
+    """Funding rates cannot be stored: somebody took the column away that they go to."""
     stage.jobs = ["collect", "refresh_funding", "health"]
-    stage.exchange.faults.add(Fault(FaultKind.SERVER_ERROR, request="fundingHistory"))
+    stage.sabotage(b"alter table hl.funding_rate rename column premium to premium_gone")
     yield
-    stage.exchange.faults.clear()
+    stage.sabotage(b"alter table hl.funding_rate rename column premium_gone to premium")
 
 
 def funding_behind(stage: Stage) -> Generator[None]:
@@ -116,9 +116,9 @@ TROUBLES = (
         seek=(1, 1, 2, 3, 5, 5, 5, 5), healing="`hl dlq retry`, once the exchange answers again",
     ),
     Trouble(
-        "a job fails", "every request for funding rates is answered with 500", THEME, job_fails,
+        "a job fails", "a column of hl.funding_rate was renamed: refresh_funding cannot store", THEME, job_fails,
         rules=("run_failed",), checks=("system_health/runs_finish",), health=("runs_finish",),
-        seek=(60, 1), calm=(60, 1), healing="by itself, with the next run",
+        seek=(60, 1), calm=(60, 1), healing="the column gets its name back; over with the next run",
     ),
     Trouble(
         "funding falls behind", "funding rates of SOL cannot be read for hours", THEME, funding_behind,

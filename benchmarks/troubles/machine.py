@@ -97,7 +97,8 @@ def disk_full(stage: Stage) -> Generator[None]:
     fill(filler, left_share=_LEFT_SHARE)
     collected = stage.hl("collect")
     assert collected.code != 0, "a collection succeeded on a full disk"
-    stage.see("command line", "hl collect", f"exit {collected.code}: {collected.err.strip().splitlines()[-1]}")
+    lines = [line for line in collected.err.splitlines() if "No space" in line] or collected.err.splitlines()[-1:]
+    stage.see("command line", "hl collect", f"exit {collected.code}: {' '.join(lines)}")
     yield
     filler.unlink()
     if postmaster.running(PostgresHome(stage.ground.home / "server")) is None:

@@ -33,7 +33,8 @@ def promise_broken(stage: Stage) -> Generator[None]:
     """A run of nearly seven days ago had a fifth of its requests fail, and is all that is known of the week."""
     stage.jobs, stage.drains = ["measure_service_levels"], False
     week_ago = to_datetime(stage.now_ms) - timedelta(days=7)
-    stage.sabotage(b"delete from hl.performance_history")
+    # the rest of the week is as it should be, however busy this machine is
+    stage.sabotage(b"delete from hl.performance_history", b"update hl.fetch set latency_ms = least(latency_ms, 100)")
     stage.sabotage(_RUN, at=week_ago + timedelta(minutes=7), failed=200, runs=1)
     yield
     stage.clock.advance(5 * MINUTE_MS)
