@@ -216,8 +216,9 @@ class Reader:
             )
         state = Refresh.OFF
         if refresh and known_at_ms is None:
-            is_late = _is_late(found, key, window, now_ms, pace)
-            state = self._refresher.start(found.series_id, key) if is_late else Refresh.NOT_DUE
+            state = Refresh.NOT_DUE
+            if _is_late(found, key, window, now_ms, pace):
+                state = self._refresher.start(found.series_id, key) if pace.may_refresh else Refresh.NOT_ALLOWED
         return _table(columns, _about(found, columns, key, now_ms, known_at_ms, state), exact)
 
     def close(self) -> None:
@@ -256,7 +257,8 @@ class Reader:
                 now_ms = self._clock.now_ms()
                 settle_ms = settle_in_force(self.settings, connection, now_ms).ms
                 period_ms = collect_period_ms(self.settings, markets.cadence(connection, now_ms))
-            self._pace = pace = _Pace(time.monotonic(), settle_ms, period_ms)
+                may_refresh = read_columns.may_refresh(connection)
+            self._pace = pace = _Pace(time.monotonic(), settle_ms, period_ms, may_refresh)
         return pace
 
     def _ask(self, key: SeriesKey) -> None:
@@ -277,11 +279,15 @@ class Reader:
 
 
 class _Pace(NamedTuple):
-    """How fast candles are to be had: settle time and polling period (ms), as found at a monotonic instant."""
+    """How fast candles are to be had: settle time and polling period (ms), as found at a monotonic instant.
+
+    ``may_refresh``: whether the database's user may store what was read.
+    """
 
     since_s: float
     settle_ms: int
     period_ms: int
+    may_refresh: bool
 
 
 _READERS: dict[tuple[Settings, int | None], Reader] = {}

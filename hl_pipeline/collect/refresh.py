@@ -22,6 +22,7 @@ class Refresh(StrEnum):
     """What was done about late candles."""
 
     OFF = "off"  # the reader wanted none
+    NOT_ALLOWED = "not allowed"  # the database lets this user only read
     NOT_DUE = "not due"  # nothing is late
     UNDER_WAY = "under way"  # somebody asks for them at this moment
     JUST_DONE = "just done"  # this process asked a moment ago

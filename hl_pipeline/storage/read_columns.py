@@ -110,6 +110,11 @@ def refreshing(database: Database, series_id: int) -> Iterator[bool]:
                 connection.execute(query("refresh_end"), values)
 
 
+def may_refresh(connection: Connection) -> bool:
+    """Whether this user may store what a refresh brings."""
+    return connection.execute(query("refresh_allowed")).fetchone() == (True,)
+
+
 def is_refreshing(database: Database, series_id: int) -> bool:
     """Whether somebody refreshes the series at this moment."""
     with database.connection() as connection:

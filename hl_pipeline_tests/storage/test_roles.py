@@ -15,6 +15,10 @@ import psycopg
 import pytest
 from psycopg import errors
 
+from hl_pipeline.collect.refresh import Refresh
+from hl_pipeline.model.clock import SystemClock
+from hl_pipeline.read import Reader, about
+from hl_pipeline.settings import Settings
 from hl_pipeline.storage import latest_metrics
 from hl_pipeline.storage.embedded import DAGSTER_DATABASE, EmbeddedPostgres, Server
 from hl_pipeline.storage.engine import Database
@@ -266,6 +270,10 @@ refresh materialized view hl.latest_metrics
 """
 
 
+#: 2026-01-01T00:00:00Z
+JANUARY_MS = 1_767_225_600_000
+
+
 class TestReader:
     def test_no_hostile_statement_changes_anything(self, ours: Ours) -> None:
         with ours.logged_in(Login.READER):
@@ -306,9 +314,21 @@ class TestReader:
             assert reader.execute("select count(*) from hl.candles").fetchone() == (2,)
             assert (reader.execute("select count(*) from hl.latest").fetchone() or (0,))[0] > 0
             assert reader.execute("select status from hl.fetch").fetchall() == [("landed",)]
-            for hidden in ("hl.latest_metrics", "hl.rate_limit", "hl.lease", "hl.schema_version"):
+            for hidden in ("hl.latest_metrics", "hl.rate_limit", "hl.lease", "hl.installation"):
                 with pytest.raises(errors.InsufficientPrivilege):
                     reader.execute(f"select * from {hidden}")
+
+    @pytest.mark.parametrize("login", [Login.READER, Login.OPERATOR])
+    def test_reads_through_the_front_door_which_asks_nothing_of_the_exchange_for_it(
+        self, ours: Ours, login: Login
+    ) -> None:
+        with Database(login_url(ours.server, ours.home, login)) as database:
+            reader = Reader(Settings.load({"HL_VENUE": "sandbox"}), database=database)
+            table = reader.candles("BTC", "1h", JANUARY_MS, SystemClock().now_ms())
+            reader.close()
+        assert table.num_rows == 1
+        assert about(table).missing > 0
+        assert about(table).refresh is Refresh.NOT_ALLOWED
 
     def test_sees_no_row_that_is_for_operators(self, ours: Ours) -> None:
         with ours.logged_in(Login.READER) as reader, ours.logged_in(Login.OPERATOR) as operator:

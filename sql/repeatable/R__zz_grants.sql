@@ -127,7 +127,7 @@ declare
     shown constant text[] := array[
         'candle', 'candle_revision', 'candles', 'confidence', 'coverage', 'export_file', 'exported_slots', 'fetch',
         'funding_rate', 'gap', 'gap_episode', 'latest', 'market', 'market_context', 'market_history',
-        'pipeline_stats_24h', 'series', 'vanished_row'
+        'pipeline_stats_24h', 'rate_limit_lane', 'schema_repeatable', 'schema_version', 'series', 'vanished_row'
     ];
     -- readers see none of these rows, operators all
     of_operators constant text[] := array[
