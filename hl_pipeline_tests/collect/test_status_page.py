@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from hl_pipeline.collect import status_page
 from hl_pipeline.collect.status_page import Frame, figures, gather_page, write_page
 from hl_pipeline.derived.report_html import indicators
 from hl_pipeline.model.interval import to_datetime
@@ -79,7 +78,7 @@ def test_a_page_that_cannot_be_drawn_leaves_the_old_one(
     def refuse(*_: object) -> None:
         raise OSError("the disk is full")
 
-    monkeypatch.setattr(status_page.Path, "replace", refuse)
+    monkeypatch.setattr(Path, "replace", refuse)
     with pytest.raises(OSError, match="full"):
         write_page(page, written)
     assert written.read_text(encoding="utf-8") == "old"
