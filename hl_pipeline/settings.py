@@ -123,6 +123,7 @@ class Settings(BaseModel):
     backfill_max_minutes: int = Field(default=50, ge=1, le=1440)
     run_memory_mb: int = Field(default=2048, ge=256, le=1_048_576)
     stream: bool = True
+    log_format: Literal["text", "json"] = "text"
     ui_port: int = Field(default=3000, ge=1, le=65535)
     ui_host: str = "127.0.0.1"
     ui_names: Annotated[tuple[str, ...], CommaList] = ()

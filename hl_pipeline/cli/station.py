@@ -64,12 +64,15 @@ def open_station(
     supervisor = Supervisor({**os.environ, **environ}, settings.venue_home / "log", say, stop)
     grpc_port = free_port()
     at = ("--workspace", str(_workspace(settings, grpc_port)))
+    form = ("--log-format", "json") if settings.log_format == "json" else ()
     ui_url = _url(settings.ui_host, settings.ui_port)
     viewer_url = _url(settings.ui_host, settings.viewer_port) if settings.viewer_port else None
     programs = (
         *(replace(program, stops=2) for program in company),  # what is under way may still need it
-        Program("code server", _code_server(grpc_port), lambda: listens(grpc_port), before_restart=on_lost_runs),
-        Program("daemon", (_script("dagster-daemon"), "run", *at), stops=0),  # it would start more runs
+        Program(
+            "code server", (*_code_server(grpc_port), *form), lambda: listens(grpc_port), before_restart=on_lost_runs
+        ),
+        Program("daemon", (_script("dagster-daemon"), "run", *at, *form), stops=0),  # it would start more runs
         _interface("web interface", at, ui_url),
         *([_interface("viewer", (*at, "--viewer"), viewer_url)] if viewer_url else []),
         *([Program("stream", (sys.executable, "-m", "hl_pipeline.cli.main", "stream"))] if settings.stream else []),

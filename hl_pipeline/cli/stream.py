@@ -22,6 +22,7 @@ from hl_pipeline.model.halt import Halt, Halted
 from hl_pipeline.model.interval import Interval
 from hl_pipeline.model.ledger import SeriesState
 from hl_pipeline.model.span import SpanSet
+from hl_pipeline.notify.logs import log_to_stderr
 from hl_pipeline.runtime import Pipeline, open_pipeline
 from hl_pipeline.settings import Settings
 
@@ -38,10 +39,10 @@ def stream() -> None:
     when REST has confirmed it within the hour. `hl up` runs this by itself.
     A second Ctrl-C ends at once.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    settings = Settings.load()
+    log_to_stderr(logging.INFO, as_json=settings.log_format == "json")
     for chatty in ("websockets", "httpx", "httpcore"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    settings = Settings.load()
     with reported(), stopping() as signals, open_pipeline(settings, halt=signals.halt) as pipeline:
         asyncio.run(follow(pipeline, signals.halt))
 

@@ -217,6 +217,8 @@ class Streamer:
                 public_only=self.policy.public_only,
             )
             self._lines.append(_Line(socket, mine))
+        numbers = {"markets": len(coins), "sockets": len(self._lines)}
+        _LOG.info("following %(markets)d markets over %(sockets)d sockets", numbers, extra=numbers)
 
     async def _follow_changes(self, thread: ThreadPoolExecutor) -> None:
         """Markets that begin or end to be tracked are followed or given up; a new one goes to the shortest line."""

@@ -133,4 +133,5 @@ def build(*, pipeline: Pipeline | None = None, settings: Settings | None = None)
             "settings": settings or settings_from_environment,
         },
         executor=dg.in_process_executor,
+        loggers={"console": dg.json_console_logger} if used.log_format == "json" else None,
     )

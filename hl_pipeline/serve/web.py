@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -24,6 +25,7 @@ from starlette.types import ASGIApp
 
 from hl_pipeline.examine import examine
 from hl_pipeline.model.status_page import REPORT_FILE
+from hl_pipeline.notify.logs import log_to_stderr
 from hl_pipeline.serve.guard import Guard, Rules, hosts_of
 from hl_pipeline.serve.health import Readiness
 from hl_pipeline.serve.report import WithReport
@@ -64,6 +66,7 @@ def serve(app: ASGIApp, host: str, port: int) -> None:
         host=host,
         port=port,
         log_level="warning",
+        log_config=None,  # ours is in force
         proxy_headers=False,  # nobody is believed about whom he speaks for
         server_header=False,
         timeout_graceful_shutdown=_FAREWELL_SECONDS,
@@ -77,6 +80,7 @@ def serve(app: ASGIApp, host: str, port: int) -> None:
 def main(workspace: Path, viewer: bool) -> None:
     """Serve the interface of the instance that DAGSTER_HOME names; HL_* says where and to whom."""
     settings = Settings.load()
+    log_to_stderr(logging.WARNING, as_json=settings.log_format == "json")
     rules, port = rules_of(settings, viewer=viewer)
     with DagsterInstance.get() as instance:
         instance.optimize_for_webserver(_STATEMENT_MS, _RECYCLE_SECONDS, _OVERFLOW)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -47,7 +48,7 @@ def test_up_serves_the_ui_and_sigterm_ends_every_process(
     monkeypatch.delenv("HL_DATABASE_URL")
     port, viewer_port, output = free_port(), free_port(), tmp_path / "output"
     arguments = ("--port", str(port), "--viewer-port", str(viewer_port))
-    process = started(hl_command("up", *arguments), {"HL_HOME": str(home)}, output)
+    process = started(hl_command("up", *arguments), {"HL_HOME": str(home), "HL_LOG_FORMAT": "json"}, output)
     try:
         until(lambda: "Ctrl-C stops everything" in output.read_text() or process.poll() is not None, 90)
         assert f"http://127.0.0.1:{port}" in output.read_text()
@@ -68,6 +69,10 @@ def test_up_serves_the_ui_and_sigterm_ends_every_process(
         process.kill()
         process.wait()
     assert "Stopping" in output.read_text()
+    for name in ("code-server", "daemon", "stream"):
+        lines = (home / "sandbox" / "log" / f"{name}.log").read_text().splitlines()
+        said = [json.loads(line) for line in lines if line.startswith("{")]
+        assert said, f"the {name} logs as JSON"
 
 
 def code_server_of(home: Path) -> int:
