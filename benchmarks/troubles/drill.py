@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 import psycopg
 
 from benchmarks.troubles.ground import Ground
-from benchmarks.troubles.stage import Stage
+from benchmarks.troubles.stage import HEALTH, Stage
 from hl_pipeline.model.failure import PipelineError
 from hl_pipeline.model.interval import MINUTE_MS
 from hl_pipeline.sandbox.catalogue import MarketSpec
+from hl_pipeline.storage.alert_delivery import ListedAlert
 
 #: Injects; yields while the drill looks until it is seen; heals; may yield once more until it is seen to be over.
 Script = Callable[[Stage], Generator[None]]
@@ -64,13 +65,17 @@ class Trouble:
 
 @dataclass(slots=True)
 class Outcome:
-    """What one trouble came to. ``missing`` was not seen, ``lasting`` did not end; ``also`` was told beside it."""
+    """What one trouble came to. ``missing`` was not seen, ``lasting`` did not end.
+
+    ``also`` was told beside it; ``beside`` is open at the end and not of this trouble, as a busy machine's slowness is.
+    """
 
     trouble: Trouble
     sightings: list[Sighting] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     lasting: list[str] = field(default_factory=list)
     also: list[str] = field(default_factory=list)
+    beside: list[str] = field(default_factory=list)
     over_ms: int | None = None
     over_s: float | None = None
     skipped: str | None = None
@@ -110,17 +115,25 @@ class Play:
             rule = notice["title"].partition("hl_pipeline: ")[2].partition(",")[0]
             if notice["kind"] == "resolved":
                 self.resolved.add(rule)
-            elif rule not in self.told:
+            elif rule not in self.told and (line := self._line_of_it(rule, notice["body"])) is not None:
                 self.told[rule] = notice["title"]
                 if rule in self.trouble.rules:
-                    self.see("alert", rule, _first_line(notice["body"]))
+                    self.see("alert", rule, line)
+
+    def _line_of_it(self, rule: str, body: str) -> str | None:
+        """The line that tells of the trouble; null when it is of failed checks, and of none of the trouble's."""
+        if rule != "check_failed" or rule not in self.trouble.rules:
+            return _first_line(body)
+        names = [f": {check.rpartition('/')[2]}: " for check in self.trouble.checks]
+        lines = (line.removeprefix("- ") for line in body.splitlines())
+        return next((line for line in lines if any(name in line for name in names)), None)
 
     def ask_health(self) -> None:
         """`hl health --json`, as a probe or a person asks it."""
         trouble = self.trouble
         if not trouble.health and trouble.exit_code is None:
             return
-        said = self.stage.hl("health", "--json")
+        said = self.stage.hl(*HEALTH, "--json")
         report = _document(said.out)
         failed = {entry["name"]: entry["sentence"] for entry in report.get("checks", []) if not entry["passed"]}
         for name in trouble.health:
@@ -143,14 +156,29 @@ class Play:
 
     def unresolved(self) -> list[str]:
         """What should be over and is not."""
-        failing = [name for name in self.trouble.checks if not self.stage.checks[name].passed]
-        open_rules = {alert.rule for alert in self.stage.open_alerts()} & set(self.trouble.rules)
+        checks = {name: self.stage.checks[name] for name in self.trouble.checks if name in self.stage.checks}
+        failing = [
+            f"{name} still fails: {_found(made.description)}" for name, made in checks.items() if not made.passed
+        ]
+        open_rules = {alert.rule: alert.summary for alert in self.stage.open_alerts() if self._is_of_it(alert)}
         untold = [rule for rule in self.trouble.rules if rule in self.told and rule not in self.resolved]
         return [
-            *(f"asset check {name} still fails" for name in failing),
-            *(f"alert {rule} is still open" for rule in sorted(open_rules)),
+            *(f"asset check {name}" for name in failing),
+            *(f"alert {rule} is still open: {_found(summary)}" for rule, summary in sorted(open_rules.items())),
             *(f"that {rule} is over was not told" for rule in untold if rule not in open_rules),
         ]
+
+    def beside(self) -> list[str]:
+        """What is open and not of this trouble."""
+        return [
+            f"{alert.rule}: {_found(alert.summary)}" for alert in self.stage.open_alerts() if not self._is_of_it(alert)
+        ]
+
+    def _is_of_it(self, alert: ListedAlert) -> bool:
+        """Whether the trouble's own rules, and of failed checks its own checks, are why this is open."""
+        check = f"{alert.labels.get('asset')}/{alert.labels.get('check')}"
+        covered = alert.rule != "check_failed" or not self.trouble.checks or check in self.trouble.checks
+        return alert.rule in self.trouble.rules and covered
 
 
 def play(ground: Ground, trouble: Trouble) -> Outcome:
@@ -183,12 +211,15 @@ def _play(played: Play) -> None:
     ]
     if trouble.says and not any(trouble.says in found.said for found in outcome.sightings):
         outcome.missing.append(f"nobody says {trouble.says!r}")
+    if outcome.missing and stage.said:
+        outcome.missing.append(f"what failed last said: {' '.join(stage.said.split())[:300]}")
     healed_ms, healed_s = stage.now_ms, time.monotonic()
     next(script, None)
     _beat_until(played, trouble.calm, played.unresolved)
     next(script, None)
     outcome.lasting = played.unresolved()
     outcome.over_ms, outcome.over_s = stage.now_ms - healed_ms, time.monotonic() - healed_s
+    outcome.beside = played.beside()
     outcome.also = sorted(set(played.told) - set(trouble.rules))
 
 

@@ -74,7 +74,7 @@ TROUBLES = (
     Trouble(
         "a market is delisted", "SOL is delisted", THEME, watched,
         rules=("market_delisted",), cast=lambda: _until(delisted_ms=_AT_MS), seek=(3, 3, 1, 1),
-        calm=(30, 30, 30, 30, 10, 10), healing="by itself, when its series have ended", says="SOL",
+        calm=(30, 30, 30, 30, 240), healing="by itself, when its last series, the daily one, has ended", says="SOL",
     ),
     Trouble(
         "a market is missing", "the exchange names SOL no more, and does not call it delisted", THEME, missing,

@@ -101,6 +101,8 @@ def _section(found: Outcome) -> Iterator[str]:
     yield f"Healed: {trouble.healing}. Over {span(found.over_ms)} later, in {found.over_s or 0:.0f} s of real time."
     if found.also:
         yield f"Told beside it: {', '.join(f'`{rule}`' for rule in found.also)}."
+    if found.beside:
+        yield f"Open beside it at the end: {'; '.join(map(_short, found.beside))}."
     pages = sorted({check.rpartition("/")[2] for check in trouble.checks})
     if pages:
         yield f"Runbook: {', '.join(f'[{name}](runbooks/{name}.md)' for name in pages)}."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import re
+import time
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -11,6 +12,7 @@ import click
 
 from hl_pipeline.cli.screen import age, console, print_json, table
 from hl_pipeline.collect.alerting import evaluate, tell
+from hl_pipeline.examine import PATIENT_S
 from hl_pipeline.model.alert import AlertRule, Notice, NoticeKind, Severity
 from hl_pipeline.model.failure import TryAgain
 from hl_pipeline.model.interval import to_datetime
@@ -19,7 +21,7 @@ from hl_pipeline.runtime import Pipeline, open_pipeline
 from hl_pipeline.settings import Settings
 from hl_pipeline.storage import alert_delivery
 from hl_pipeline.storage.alert_delivery import ListedAlert
-from hl_pipeline.storage.health import gather
+from hl_pipeline.storage.health import Meter, gather
 
 _DAY_MS = 86_400_000
 _UNITS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": _DAY_MS}
@@ -148,7 +150,7 @@ def send() -> None:
             settle_s = pipeline.policy.proof.settle_ms / 1000
             vitals = gather(
                 connection, pipeline.clock.now_ms(), pipeline.period_ms / 1000, settle_s,
-                expects_stream=pipeline.settings.stream,
+                expects_stream=pipeline.settings.stream, meter=Meter(connection, time.monotonic() + PATIENT_S),
             )  # fmt: skip
             found = evaluate(connection, vitals)
         told = tell(pipeline.database, channels_of(pipeline.settings), pipeline.clock)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from hl_pipeline.health.rules import RULES, judged
+from hl_pipeline.health.rules import judgeable, judged
 from hl_pipeline.health.verdict import freshness_bound_s
 from hl_pipeline.model.alert import Alert, AlertRule, Severity
 from hl_pipeline.model.clock import Clock
@@ -38,13 +38,17 @@ class Told:
 
 
 def evaluate(connection: Connection, vitals: Vitals) -> int:
-    """Makes the open alerts of every rule that is judged here those of this moment; how many are open."""
+    """Makes the open alerts of every rule that is judged here those of this moment; how many were found.
+
+    A rule whose numbers could not be measured is not judged: what is open of it stays open, and the others go on.
+    """
     rules = alert_delivery.rules(connection)
-    found = judged(vitals, rules)
+    known = judgeable(vitals.unmeasured)
+    found = judged(vitals, {name: rules[name] for name in known if name in rules})
     for name, find in _FINDERS.items():
         if name in rules and rules[name].enabled:
             found += find(connection, rules[name], vitals)
-    alert_delivery.synchronise(connection, [*RULES, *_FINDERS], found, vitals.now_ms)
+    alert_delivery.synchronise(connection, [*known, *_FINDERS], found, vitals.now_ms)
     alert_delivery.beat(connection, vitals.now_ms)
     return len(found)
 

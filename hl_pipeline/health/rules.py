@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from hl_pipeline.health.runbooks import PAGE_OF_RULE, runbook_path
 from hl_pipeline.health.verdict import Verdict, all_verdicts
@@ -21,6 +21,11 @@ def judged(vitals: Vitals, rules: Mapping[str, AlertRule]) -> list[Alert]:
     verdicts = {verdict.name: verdict for verdict in all_verdicts(vitals)}
     enabled = [rules[name] for name in RULES if name in rules and rules[name].enabled]
     return [alert for rule in enabled for alert in RULES[rule.name](rule, vitals, verdicts)]
+
+
+def judgeable(unmeasured: Collection[str]) -> list[str]:
+    """Those of ``RULES`` whose numbers are there, when these groups of numbers could not be measured."""
+    return [name for name in RULES if not _GROUPS.get(name, frozenset()) & set(unmeasured)]
 
 
 def _alert(
@@ -143,4 +148,20 @@ RULES: Mapping[str, Judge] = {
     "endpoint_unwell": _endpoint_unwell,
     "rows_vanished": _rows_vanished,
     "contract_broken": _contract_broken,
+}
+
+#: Which groups of ``Vitals.unmeasured`` a rule reads; without them nobody knows whether it is broken.
+_GROUPS: Mapping[str, frozenset[str]] = {
+    "exchange_down": frozenset({"endpoints", "requests"}),
+    "error_rate": frozenset({"requests"}),
+    "api_latency": frozenset({"requests"}),
+    "throughput": frozenset({"requests"}),
+    "coverage": frozenset({"coverage"}),
+    "gap_deadline": frozenset({"deadlines"}),
+    "budget_exhausted": frozenset({"budget", "requests"}),
+    "rate_limited": frozenset({"budget", "requests"}),
+    "stream_down": frozenset({"stream"}),
+    "endpoint_unwell": frozenset({"endpoints"}),
+    "rows_vanished": frozenset({"vanished"}),
+    "contract_broken": frozenset({"contract"}),
 }

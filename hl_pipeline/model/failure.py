@@ -6,7 +6,7 @@ PipelineError
 │   ├── RateLimited           the exchange answered 429
 │   ├── BudgetExhausted       our own weight budget refused the request before it was sent
 │   ├── BadAnswer             200, but not what was asked for (HTML, wrong shape, cut JSON)
-│   ├── DatabaseUnavailable   Postgres cannot be reached, or broke off
+│   ├── DatabaseUnavailable   Postgres cannot be reached, broke off, or has no room on its disk
 │   ├── Untrusted             a reader asked for more confidence than the series has now
 │   ├── MemoryLimitReached    the run grew too large and ended between two answers; the next one goes on
 │   └── Superseded            a later run has taken the work over; nothing of this one is written any more
@@ -55,7 +55,7 @@ class BadAnswer(TryAgain):
 
 
 class DatabaseUnavailable(TryAgain):
-    """Postgres cannot be reached, or broke off."""
+    """Postgres cannot be reached, broke off, or has no room on its disk."""
 
 
 class Untrusted(TryAgain):

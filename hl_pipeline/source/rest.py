@@ -41,7 +41,7 @@ from hl_pipeline.source.service import Ambiguous, InfoService, Misaddressed, Uns
 
 _LOG = logging.getLogger(__name__)
 _OK = 200
-#: A 500 on candles may mean an unknown coin, which no repetition cures.
+#: A 500 on candles or funding may mean an unknown coin, which no repetition cures.
 _ATTEMPTS_ON_AMBIGUOUS_500 = 2
 
 _T = TypeVar("_T")
@@ -349,7 +349,7 @@ class HyperliquidRest:
     def _failed(
         self, call: _Call, turn: Turn, question: _Question[_T], reservation: Reservation, error: TryAgain
     ) -> None:
-        """Pay for a failed attempt and tell of it. Whether a 500 on candles was the endpoint's fault, another says."""
+        """Pay for a failed attempt and tell of it. Whether a 500 on a coin was the endpoint's fault, another says."""
         self._count(errors=1, status_429=int(isinstance(error, RateLimited)))
         call.refused += isinstance(error, RateLimited)
         call.spent += self._settle_failed(question, reservation, error)

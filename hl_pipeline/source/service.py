@@ -24,6 +24,7 @@ _UNPROCESSABLE = 422
 _TOO_MANY = 429
 _SERVER_ERROR = 500
 _PASSING = frozenset({408, 425})
+_OF_ONE_COIN = frozenset({"candleSnapshot", "fundingHistory"})
 _REDIRECTS = range(300, 400)
 _REFUSALS = range(400, 500)
 #: A connection that does not come about in this time seldom does, and nothing can cut the wait short.
@@ -35,7 +36,10 @@ class Unserved(ExchangeUnavailable):
 
 
 class Ambiguous(Unserved):
-    """A 500 on candles, where overload and an unknown coin look alike (hyperliquid.md 2.3)."""
+    """A 500 on a question of one coin, where overload and an unknown coin look alike (hyperliquid.md 2.3).
+
+    It blames no endpoint by itself: were all funding answered so, its breaker would keep the candles waiting.
+    """
 
 
 class Misaddressed(RequestRefused):
@@ -137,7 +141,7 @@ class InfoService:
         pause = retry_after_seconds(response.headers.get("Retry-After"))
         if status == _TOO_MANY:
             return RateLimited(f"{said}: too much weight from this address; ask again later", retry_after=pause)
-        if status == _SERVER_ERROR and payload["type"] == "candleSnapshot":
+        if status == _SERVER_ERROR and payload["type"] in _OF_ONE_COIN:
             return Ambiguous(
                 f"{said}: either it is overloaded or it does not know the coin; compare the coin with the markets",
                 retry_after=pause,

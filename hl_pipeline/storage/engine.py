@@ -93,7 +93,7 @@ class Database:
     def connection(self) -> Iterator[Connection]:
         """A connection in a transaction: committed at the end of the block, rolled back when it raises.
 
-        Raises DatabaseUnavailable when the server cannot be reached, or breaks off.
+        Raises DatabaseUnavailable when the server cannot be reached, breaks off, or has no room on its disk.
         """
         with self._lent() as connection, connection.transaction():
             yield connection
@@ -102,7 +102,7 @@ class Database:
     def autocommit(self) -> Iterator[Connection]:
         """A connection on which each statement commits by itself.
 
-        Raises DatabaseUnavailable when the server cannot be reached, or breaks off.
+        Raises DatabaseUnavailable when the server cannot be reached, breaks off, or has no room on its disk.
         """
         with self._lent() as connection:
             connection.autocommit = True
@@ -139,9 +139,7 @@ class Database:
         try:
             yield connection
         except psycopg.OperationalError as error:
-            # A refused lock or a cancelled statement keeps its own class; only a lost connection is renamed.
-            if connection.closed:
-                raise DatabaseUnavailable(f"{self.address} broke off: {_first_line(error)}") from error
+            _raise_unavailable(error, connection, self.address)
             raise
         finally:
             pool.putconn(connection)
@@ -209,8 +207,7 @@ def looking(
         try:
             yield connection
         except psycopg.OperationalError as error:
-            if connection.closed:
-                raise DatabaseUnavailable(f"{_address(wanted)} broke off: {_first_line(error)}") from error
+            _raise_unavailable(error, connection, _address(wanted))
             raise
 
 
@@ -234,6 +231,21 @@ def create_database_if_missing(url: str) -> bool:
     except psycopg.OperationalError as error:
         raise DatabaseUnavailable(f"{_address(wanted)} cannot be reached: {_first_line(error)}") from error
     return True
+
+
+def _raise_unavailable(error: psycopg.OperationalError, connection: Connection, address: str) -> None:
+    """A lost connection and a full disk are renamed; a refused lock or a cancelled statement keeps its own class.
+
+    Raises:
+        DatabaseUnavailable: it is one of the two; what was asked for is not stored, and may be asked again.
+    """
+    if connection.closed:
+        raise DatabaseUnavailable(f"{address} broke off: {_first_line(error)}") from error
+    if isinstance(error, psycopg.errors.DiskFull):
+        raise DatabaseUnavailable(
+            f"{address} has no room on its disk: {_first_line(error)}; nothing of this was stored. Make room there, "
+            "then run it again: what is due is asked for again by itself"
+        ) from error
 
 
 def _keywords(url: URL) -> dict[str, Any]:

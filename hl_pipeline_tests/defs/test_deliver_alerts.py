@@ -7,11 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
+import psycopg
 import pytest
 from pydantic import SecretStr
 
 from hl_pipeline.defs.launch import run_job
 from hl_pipeline.defs.sensors.alerts import deliver_alerts
+from hl_pipeline.model.alert import Alert, Severity
 from hl_pipeline.model.clock import ManualClock
 from hl_pipeline.notify.alerts import failed_run
 from hl_pipeline.runtime import Pipeline
@@ -75,7 +77,7 @@ def test_what_others_raised_is_told_though_judging_fails(
         raise_alert(connection, failed_run("collect", "01", "broke"), clock.now_ms())
     clock.advance(MINUTE)
 
-    def break_down(_: Pipeline) -> None:
+    def break_down(_: Pipeline, **__: object) -> None:
         raise RuntimeError("the numbers cannot be read")
 
     monkeypatch.setattr("hl_pipeline.defs.sensors.alerts.vitals_of", break_down)
@@ -84,6 +86,31 @@ def test_what_others_raised_is_told_though_judging_fails(
     assert titles(heard) == ["[ERROR] hl_pipeline: run_failed"]
     with telling.database.connection() as connection:
         assert alert_delivery.last_beat_ms(connection) is None, "the dead man's switch must notice"
+
+
+@pytest.mark.parametrize("gone", [b"system_health_log", b"vanished_row"])
+def test_rules_are_judged_though_a_table_is_missing_and_the_rules_on_it_are_left_as_they_are(
+    telling: Pipeline, instance: dg.DagsterInstance, clock: ManualClock, heard: Path, gone: bytes
+) -> None:
+    still_so = Alert("rows_vanished", Severity.WARNING, "a candle vanished", "look at it")
+    with telling.database.connection() as connection:
+        raise_alert(connection, still_so, clock.now_ms())
+        connection.execute(b"alter table hl." + gone + b" rename to gone")
+    tick(telling, instance)
+    found = {alert.rule for alert in open_ones(telling, clock)}
+    assert "throughput" in found, "nobody collects, and that is seen"
+    assert ("rows_vanished" in found) == (gone == b"vanished_row"), "nobody can tell whether it is over"
+    with telling.database.connection() as connection:
+        assert alert_delivery.last_beat_ms(connection) == clock.now_ms()
+
+
+def test_rules_are_judged_though_somebody_locks_the_health_log(
+    telling: Pipeline, instance: dg.DagsterInstance, clock: ManualClock
+) -> None:
+    with psycopg.connect(telling.database.libpq_url) as holder:
+        holder.execute(b"lock table hl.system_health_log in access exclusive mode")
+        tick(telling, instance)
+    assert "throughput" in {alert.rule for alert in open_ones(telling, clock)}
 
 
 def test_a_price_that_jumps_is_told_once_it_beats_its_markets_bound(

@@ -177,6 +177,17 @@ def test_a_500_from_all_may_be_an_unknown_coin_and_blames_nobody() -> None:
     assert b.board.told == []
 
 
+def test_a_500_on_the_funding_of_a_coin_does_not_rest_the_only_endpoint() -> None:
+    with bench((NULL_500,)) as b:
+        for coin in ("BTC", "ETH", "SOL"):
+            with pytest.raises(ExchangeUnavailable, match="does not know the coin"):
+                b.client.funding_history(coin, START, START + 60_000)
+    assert b.board.told == [], "candles are answered meanwhile, and must not wait for a breaker to close"
+    with bench((NULL_500,), (answer(b"[]"),)) as b:
+        b.client.funding_history("BTC", START, START + 60_000)
+    assert b.board.told == [("a", "unreachable")], "another answers the same"
+
+
 def test_load_goes_to_the_fastest_that_is_well() -> None:
     with bench((answer(),), (answer(),), (answer(),)) as b:
         b.board.states = [replace(state, latency_ms=ms) for state, ms in zip(b.board.states, (90, 10, 40), strict=True)]

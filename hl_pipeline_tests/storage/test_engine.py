@@ -80,6 +80,17 @@ def test_a_connection_cut_inside_its_block_is_a_reason_to_try_again(database: Da
     assert venues(database) == []
 
 
+@pytest.mark.parametrize("way", ["connection", "autocommit"])
+def test_a_full_disk_is_a_reason_to_try_again_and_says_what_to_do(database: Database, way: str) -> None:
+    full = """do $$ begin raise exception using errcode = 'disk_full', message =
+        'could not extend file "base/1/2": No space left on device', hint = 'Check free disk space.'; end $$"""
+    room = r"/\w+ has no room on its disk: could not extend file .*: No space left on device; .* Make room there"
+    with pytest.raises(DatabaseUnavailable, match=room) as failed, getattr(database, way)() as connection:
+        connection.execute(full)
+    assert "\n" not in str(failed.value)
+    assert venues(database) == []
+
+
 def test_a_statement_that_waits_too_long_for_a_lock_keeps_its_own_error(database: Database) -> None:
     impatient = Database(database.libpq_url, lock_timeout_ms=1)
     with impatient, database.connection() as holder:

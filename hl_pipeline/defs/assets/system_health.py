@@ -1,6 +1,8 @@
 """One line a minute on how the whole pipeline stands."""
 
 # no postponed annotations here: Dagster refuses a context whose type is a string
+import time
+
 import dagster as dg
 
 from hl_pipeline.defs.assets.endpoint_health import endpoint_health
@@ -25,15 +27,21 @@ LOG_COLUMNS = {
 }
 
 
-def vitals_of(pipeline: Pipeline) -> Vitals:
-    """Every number the verdicts need, read in one go."""
+def vitals_of(pipeline: Pipeline, *, within_s: float | None = None) -> Vitals:
+    """Every number the verdicts need, read in one go.
+
+    With ``within_s`` a group of numbers that cannot be read is named in ``unmeasured`` and the rest is there, and none
+    is begun later. Without, it raises what psycopg raises.
+    """
     with pipeline.database.connection() as connection:
+        until = None if within_s is None else time.monotonic() + within_s
         return health.gather(
             connection,
             pipeline.clock.now_ms(),
             pipeline.period_ms / 1000,
             pipeline.policy.proof.settle_ms / 1000,
             expects_stream=pipeline.settings.stream,
+            meter=health.Meter(connection, until),
         )
 
 

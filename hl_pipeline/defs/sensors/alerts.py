@@ -5,6 +5,7 @@ import dagster as dg
 
 from hl_pipeline.collect.alerting import evaluate, tell
 from hl_pipeline.defs.assets.system_health import vitals_of
+from hl_pipeline.examine import PATIENT_S
 from hl_pipeline.notify.channels import open_channels
 from hl_pipeline.runtime import Pipeline
 from hl_pipeline.storage import alert_delivery
@@ -22,7 +23,9 @@ def deliver_alerts(context: dg.SensorEvaluationContext, pipeline: dg.ResourcePar
     """Judge, tell, and say what came of it."""
     channels = open_channels([url.get_secret_value() for url in pipeline.settings.alert_urls])
     try:
-        vitals = vitals_of(pipeline)
+        vitals = vitals_of(pipeline, within_s=PATIENT_S)
+        for group, reason in vitals.unmeasured.items():
+            context.log.warning("%s could not be measured, the rules on it are left as they are: %s", group, reason)
         with pipeline.database.connection() as connection:
             found = evaluate(connection, vitals)
     finally:
