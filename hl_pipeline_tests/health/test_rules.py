@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from hl_pipeline.health.rules import RULES, judged
+from hl_pipeline.health.rules import RULES, judgeable, judged
 from hl_pipeline.model.alert import AlertRule
 from hl_pipeline.model.endpoint import Breaker, EndpointState
 from hl_pipeline.model.interval import Interval
@@ -71,3 +71,13 @@ def test_each_bound(vitals: Vitals, found: list[tuple[str, str]], rules: Mapping
 def test_a_rule_that_is_off_finds_nothing(rules: Mapping[str, AlertRule]) -> None:
     off = {**rules, "throughput": replace(rules["throughput"], enabled=False)}
     assert not judged(replace(VITALS, fetches=0), off)
+
+
+def test_without_a_group_of_numbers_only_the_rules_on_it_are_not_judged() -> None:
+    assert judgeable([]) == list(RULES)
+    assert judgeable(["standing", "trust", "delivery"]) == list(RULES), "no rule reads these"
+    assert set(RULES) - set(judgeable(["requests"])) == {
+        "exchange_down", "error_rate", "api_latency", "throughput", "budget_exhausted", "rate_limited",
+    }  # fmt: skip
+    everything = ["requests", "budget", "coverage", "deadlines", "stream", "endpoints", "vanished", "contract"]
+    assert judgeable(everything) == ["database_down", "database_slow"], "they time the round trip itself"
