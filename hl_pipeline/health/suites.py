@@ -122,7 +122,9 @@ def metrics_keep_their_contract(metrics: pd.DataFrame, now_ms: int, max_age_s: f
     age_s = now_ms / 1000 - _seconds(frame["as_of"])
     length_s = frame["source"].map({str(one): one.milliseconds / 1000 for one in Interval}).fillna(0)
     frame["value_of_unsigned"] = frame["value"].where(~signed, 0.0)
-    frame["price"] = frame["value"].where(frame["unit"] == "quote")
+    # what was traded is money, too, and may be none
+    is_price = (frame["unit"] == "quote") & ~frame["metric"].str.startswith("volume")
+    frame["price"] = frame["value"].where(is_price)
     frame["funding"] = frame["value"].where(frame["metric"] == "funding")
     frame["in_s"] = -age_s
     frame["age_beyond_its_candle_s"] = (age_s - length_s).where(~frame["is_delisted"].astype(bool))

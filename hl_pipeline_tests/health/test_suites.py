@@ -85,6 +85,7 @@ def metrics() -> pd.DataFrame:
         ("BTC", "funding", Decimal("-0.0001"), "per hour", at, "context", 0.9, False),
         ("BTC", "change_24h", Decimal("-0.2"), "ratio", at, "1m", 0.9, False),
         ("MATIC", "mark", Decimal(1), "quote", START - timedelta(days=9), "context", 0.4, True),
+        ("MATIC", "volume_24h_notional", Decimal(0), "quote", START - timedelta(days=9), "context", 0.4, True),
     ]
     return pd.DataFrame(
         rows, columns=["coin", "metric", "value", "unit", "as_of", "source", "confidence", "is_delisted"]
