@@ -15,7 +15,7 @@ from typing import Any
 from dagster._core.storage.base_storage import DagsterStorage
 from dagster._serdes import deserialize_value, serialize_value
 
-from hl_pipeline.model.redact import redact_document
+from hl_pipeline.model.redact import redact
 
 #: The methods that keep something said, by storage; each takes it as its first argument.
 _DOORS = {
@@ -43,8 +43,17 @@ def _cleaning(keep: Callable[..., Any]) -> Callable[..., Any]:
     return kept
 
 
+def _texts_cleaned(said: Any) -> Any:
+    """What is said, redacted; names of fields and of classes are Dagster's, without which it could not read it again."""
+    if isinstance(said, dict):
+        return {name: item if name.startswith("__") else _texts_cleaned(item) for name, item in said.items()}
+    if isinstance(said, list):
+        return [_texts_cleaned(item) for item in said]
+    return redact(said) if isinstance(said, str) else said
+
+
 def cleaned(record: Any) -> Any:
     """One of Dagster's records without secrets; itself when it has none, which is nearly always."""
     said = json.loads(serialize_value(record))
-    clean = redact_document(said)
+    clean = _texts_cleaned(said)
     return record if clean == said else deserialize_value(json.dumps(clean), type(record))

@@ -20,6 +20,9 @@ MASK = "***"
 SHORTEST = 4
 #: Shorter secrets are found as whole words alone: the password "postgres" must not spoil every ``postgresql://``.
 _SHORTEST_ANYWHERE = 12
+#: A shorter one of letters alone is a word, found only where its place tells that it is a secret (``password=…``): the
+#: password "dagster" or "nothing" is guessed sooner than read, and to take it out would spoil every text and record.
+_ONLY_LETTERS = re.compile(r"[A-Za-z]+")
 #: Parts of an address below this length, and lower-case words up to the other, are no tokens.
 _SHORTEST_PART, _LONGEST_WORD = 6, 16
 _WORD = re.compile(r"[a-z._-]+")
@@ -55,14 +58,15 @@ class Redactor:
     """Puts ``***`` in the place of every one of ``secrets``, and of what looks like one (``password=…``, ``user:…@``).
 
     A secret is found as written, percent-encoded, escaped as JSON, Python and HTML do, in hexadecimal and in base64,
-    also in the middle of a longer base64 text. What is shorter than `SHORTEST` is not looked for.
+    also in the middle of a longer base64 text. What is shorter than `SHORTEST`, or no more than a word, is not looked
+    for.
     """
 
     __slots__ = ("_anywhere", "_words", "secrets")
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self.secrets = frozenset(secret for secret in secrets if len(secret) >= SHORTEST)
-        forms = {form for secret in self.secrets for form in _forms(secret)}
+        forms = {form for secret in self.secrets if not _is_word(secret) for form in _forms(secret)}
         long = {form for form in forms if len(form) >= _SHORTEST_ANYWHERE}
         self._anywhere = tuple(sorted(long, key=len, reverse=True))
         words = "|".join(map(re.escape, sorted(forms - long, key=len, reverse=True)))
@@ -161,6 +165,10 @@ def _pieces(address: str) -> Iterator[str]:
     yield from filter(_is_token, re.split(r"[/?#&=:]", f"{parts.path}?{parts.query}#{parts.fragment}"))
     if "." not in parts.netloc and not parts.netloc.startswith(("localhost", "[")):
         yield from filter(_is_token, re.split("[:@]", parts.netloc))  # slack://TOKEN/…: what stands for a host
+
+
+def _is_word(secret: str) -> bool:
+    return len(secret) < _SHORTEST_ANYWHERE and _ONLY_LETTERS.fullmatch(secret) is not None
 
 
 def _is_token(part: str) -> bool:

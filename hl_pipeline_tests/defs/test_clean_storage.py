@@ -124,6 +124,14 @@ def test_a_record_without_secrets_is_passed_on_as_it_is() -> None:
     assert cleaned(heartbeat) is heartbeat
 
 
+@pytest.mark.parametrize("secret", ["dagster_event", "DagsterEvent", "p4ss", "ASSET_MATERIALIZATION_PLANNED-1"])
+def test_whatever_is_hidden_a_record_can_be_read_again(instance: dg.DagsterInstance, secret: str) -> None:
+    hide(secret)
+    result = dg.materialize([talkative], instance=instance)
+    assert [entry.dagster_event for entry in instance.all_logs(result.run_id) if entry.dagster_event is not None]
+    assert instance.get_latest_materialization_event(talkative.key) is not None
+
+
 def test_hooks_of_others_stay(instance: dg.DagsterInstance) -> None:
     assert type(sys.excepthook).__module__ != "hl_pipeline.notify.last_words"
     assert threading.excepthook.__module__ != "hl_pipeline.notify.last_words"

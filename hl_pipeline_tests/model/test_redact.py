@@ -102,8 +102,15 @@ def test_a_text_without_secrets_stays_as_it_is(said: str) -> None:
 
 
 def test_a_short_secret_is_found_as_a_word_alone_and_a_tiny_one_not_at_all() -> None:
-    redactor = Redactor(["postgres", "hl"])
-    assert redactor("postgresql says: no 'postgres', hl") == "postgresql says: no '***', hl"
+    redactor = Redactor(["p0stgres", "hl"])
+    assert redactor("p0stgresql says: no 'p0stgres', hl") == "p0stgresql says: no '***', hl"
+
+
+@pytest.mark.parametrize("word", ["dagster", "nothing", "Postgres"])
+def test_a_password_that_is_a_word_spoils_no_text_and_is_hidden_where_it_is_given_as_one(word: str) -> None:
+    redactor = Redactor([word])
+    assert redactor(f"{word} was dropped by {word}_event") == f"{word} was dropped by {word}_event"
+    assert word not in redactor(f"postgresql://u:{word}@h/db password={word} PGPASSWORD='{word}'")
 
 
 def test_the_secrets_of_an_address_are_its_password_tokens_and_keys() -> None:
