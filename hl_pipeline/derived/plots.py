@@ -22,6 +22,8 @@ COLOURS = {"final": "#2a7", "empty": "#9cb", "provisional": "#fc5", "missing": "
 #: Who spends request weight; any other lane is grey.
 LANE_COLOURS = {"live": "#27a", "gap": "#fa3", "urgent_gap": "#d43", "backfill": "#86b", "funding": "#2a7"}
 OTHER_LANE_COLOUR = "#999"
+#: Below it there is nothing to see, and the scale would leave what a float can hold.
+_LEAST_TOP = 1e-9
 _WIDTH, _HEIGHT = 300, 60
 #: One day of the heat map, and the width of the market's name before it, in its own units.
 _DAY, _ROW, _NAME = 7, 9, 48
@@ -194,7 +196,7 @@ def _lines(lines: Sequence[tuple[str, Sequence[float | None]]], alt: str, every:
 
 
 def _bars(columns: Sequence[Mapping[str, float]], alt: str, top: float) -> str:
-    scale = _HEIGHT / (top or 1.0)
+    scale = _HEIGHT / top if top > _LEAST_TOP else 1.0
     paths: dict[str, str] = {}
     for number, column in enumerate(columns):
         below = 0.0

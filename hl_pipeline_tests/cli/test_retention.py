@@ -74,7 +74,7 @@ def test_a_folder_that_cannot_be_written_keeps_the_month_and_says_so(
     old_world.write_text("a file where a folder should be")
     told = run("retention", "--apply")
     assert told.exit_code == 1
-    assert "nothing was dropped" in told.output
+    assert "Nothing was dropped" in told.output
     with database.connection() as connection:
         assert count(connection, Interval.H1, FEBRUARY) == 28 * 24
 
