@@ -23,7 +23,7 @@ help:
 	@echo "make bench-scale   time the database's part at up to 200 markets and 12 months (hours, 20 GB; ARGS='--markets 6,20 --months 1,2')"
 	@echo "make soak    half an hour of the live stream under seeded trouble, then every candle held against the truth (ARGS='--seed 2')"
 	@echo "make kills   kill our processes at random moments, 50 times, and see that nothing is lost or left (ARGS='--seed 2')"
-	@echo "make troubles  inject over thirty troubles, see that the operator is told of each and that each ends; writes docs/troubles.md (some ten minutes; ARGS='--only rows')"
+	@echo "make troubles  inject 44 troubles, see that the operator is told of each and that each ends; writes docs/troubles.md (some ten minutes; ARGS='--only rows')"
 	@echo "make validate-confidence  inject twelve kinds of fault and hold the confidence scores against the truth (some minutes)"
 	@echo "make pictures  take the pictures of docs/ui.md again, from a running demo (needs Chromium; ARGS='--url http://127.0.0.1:3000')"
 	@echo "make lock    resolve the lock files again (needs uv)"

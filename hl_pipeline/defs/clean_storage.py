@@ -44,7 +44,7 @@ def _cleaning(keep: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _texts_cleaned(said: Any) -> Any:
-    """What is said, redacted; names of fields and of classes are Dagster's, without which it could not read it again."""
+    """What is said, redacted; without the names of fields and classes Dagster could not read it again."""
     if isinstance(said, dict):
         return {name: item if name.startswith("__") else _texts_cleaned(item) for name, item in said.items()}
     if isinstance(said, list):
