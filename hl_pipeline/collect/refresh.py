@@ -65,13 +65,16 @@ class Refresher:
             thread.join()
 
     def _run(self, series_id: int, key: SeriesKey) -> None:
+        has_asked = False
         try:
             with read_columns.refreshing(self._database(), series_id) as is_mine:
                 if is_mine:
+                    has_asked = True
                     self._ask(key)
         except PipelineError as error:  # the ledger knows of it, too, unless the database is what failed
             _LOG.warning("%s %s could not be refreshed: %s", key.coin, key.interval, error)
         finally:
             with self._guard:
                 del self._under_way[series_id]
-                self._ended_s[series_id] = time.monotonic()
+                if has_asked:  # else another process is at it
+                    self._ended_s[series_id] = time.monotonic()
