@@ -8,12 +8,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
 
-import psycopg
-
-from hl_pipeline.model.failure import AlreadyRunning, DatabaseUnavailable
-from hl_pipeline.storage.engine import Database
+from hl_pipeline.model.failure import DatabaseUnavailable
+from hl_pipeline.storage.engine import Connection, Database
+from hl_pipeline.storage.place import Place
 from hl_pipeline.storage.sql import query
 
 #: How often the session is looked after; a lost one is noticed and taken anew.
@@ -24,8 +22,7 @@ class OnlyOne:
     """The place, once it is held."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
-        self._session: psycopg.Connection[tuple[Any, ...]] | None = None
+        self._place = Place(database, "up_lock", "hl up", lambda session: _refusal(database, session))
         self._looked_at = 0.0
 
     def tend(self) -> None:
@@ -47,39 +44,11 @@ class OnlyOne:
             DatabaseUnavailable: nobody can say.
         """
         self._looked_at = time.monotonic()
-        try:
-            if self._session is not None:
-                try:
-                    self._session.execute(query("stream_hold"))
-                except psycopg.OperationalError:
-                    self.give_back()
-                else:
-                    return
-            self._take()
-        except psycopg.OperationalError as error:
-            raise DatabaseUnavailable(f"{self._database.address} cannot be reached: {str(error).strip()}") from error
+        self._place.hold()
 
     def give_back(self) -> None:
         """Let others have it."""
-        session, self._session = self._session, None
-        if session is not None:
-            session.close()
-
-    def _take(self) -> None:
-        session = psycopg.connect(
-            self._database.libpq_url, autocommit=True, connect_timeout=5, application_name="hl up"
-        )
-        try:
-            row = session.execute(query("up_lock")).fetchone()
-            if row is None or not row[0]:
-                raise AlreadyRunning(
-                    f"another `hl up` runs on {self._database.address}{_named(session)}: stop that one, or name "
-                    "another database in HL_DATABASE_URL; two would start every schedule twice"
-                )
-        except BaseException:
-            session.close()
-            raise
-        self._session = session
+        self._place.give_back()
 
 
 @contextmanager
@@ -98,6 +67,10 @@ def only_one(database: Database) -> Iterator[OnlyOne]:
         place.give_back()
 
 
-def _named(session: psycopg.Connection[tuple[Any, ...]]) -> str:
+def _refusal(database: Database, session: Connection) -> str:
     holder = session.execute(query("up_holder")).fetchone()
-    return "" if holder is None else f", from {holder[0]} since {holder[1]:%Y-%m-%d %H:%M:%S %Z}"
+    named = "" if holder is None else f", from {holder[0]} since {holder[1]:%Y-%m-%d %H:%M:%S %Z}"
+    return (
+        f"another `hl up` runs on {database.address}{named}: stop that one, or name another database in "
+        "HL_DATABASE_URL; two would start every schedule twice"
+    )

@@ -26,7 +26,8 @@ from hl_pipeline.model.market import MarketContext
 from hl_pipeline.source.frames import CandleFrame, ContextFrame, Frame, Subscription
 from hl_pipeline.source.stream import MOST_MESSAGES, Allowance, StreamSocket, StreamTiming
 from hl_pipeline.storage.engine import Database
-from hl_pipeline.storage.stream import Place, ProcessState, only_one, waiting_for
+from hl_pipeline.storage.place import Place
+from hl_pipeline.storage.stream import ProcessState, only_one, waiting_for
 
 _LOG = logging.getLogger(__name__)
 #: The exchange allows 1000 subscriptions an address; a socket was seen to bear 356.

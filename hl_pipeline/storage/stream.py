@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import psycopg
 from psycopg.types.json import Jsonb
 
-from hl_pipeline.model.failure import AlreadyRunning, DatabaseUnavailable
+from hl_pipeline.model.failure import DatabaseUnavailable
 from hl_pipeline.model.interval import WINDOW_SLOTS, Interval, to_datetime
 from hl_pipeline.model.live import LiveCandle
 from hl_pipeline.model.vitals import StreamVitals
 from hl_pipeline.storage.engine import Connection, Database
+from hl_pipeline.storage.place import Place
 from hl_pipeline.storage.sql import query
 
 #: As it stands in ``hl.fetch``.
@@ -75,51 +76,6 @@ def waiting_for(database: Database) -> Iterator[None]:
         raise DatabaseUnavailable(f"{database.address} did not do it: {first_line}; it is tried again") from error
 
 
-class Place:
-    """The installation's one place for a stream, held by a session of its own; see ``only_one``."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._session: Connection | None = None
-        self._borrowed = ExitStack()
-
-    def hold(self) -> None:
-        """Take the place, or make sure that it is still ours: it is gone with the server that knew of it.
-
-        Raises:
-            AlreadyRunning: another process streams into this database, perhaps since then.
-            DatabaseUnavailable: nobody can say.
-        """
-        with waiting_for(self._database):
-            if self._session is not None:
-                try:
-                    self._session.execute(query("stream_hold"))
-                except psycopg.OperationalError:
-                    self.give_back()
-                else:
-                    return
-            self._take()
-
-    def _take(self) -> None:
-        session = self._borrowed.enter_context(self._database.autocommit())
-        row = session.execute(query("stream_lock")).fetchone()
-        if row is None or not row[0]:
-            self._borrowed.close()
-            raise AlreadyRunning(
-                f"another process already streams into {self._database.address}: stop that one first"
-                " (`hl status` names it)"
-            )
-        self._session = session
-
-    def give_back(self) -> None:
-        """Let others have it. A session that is gone took the place with it."""
-        session, self._session = self._session, None
-        with self._borrowed:
-            if session is not None and not session.closed:
-                with suppress(psycopg.OperationalError):
-                    session.execute(query("stream_unlock"))
-
-
 @contextmanager
 def only_one(database: Database) -> Iterator[Place]:
     """Hold the installation's one place for a stream; the server frees it when the process ends, however it ends.
@@ -128,7 +84,8 @@ def only_one(database: Database) -> Iterator[Place]:
         AlreadyRunning: another process streams into this database.
         DatabaseUnavailable: it cannot be asked.
     """
-    place = Place(database)
+    taken = f"another process already streams into {database.address}: stop that one first (`hl status` names it)"
+    place = Place(database, "stream_lock", "hl stream", lambda _: taken)
     place.hold()
     try:
         yield place

@@ -113,8 +113,12 @@ def test_a_database_that_is_away_ends_nobody(database: Database, monkeypatch: py
     monkeypatch.setattr(module, "_LOOK_SECONDS", 0.0)
     with only_one(database) as place:
         end_sessions(database)
-        monkeypatch.setattr(place, "_database", Database("postgresql://nobody@127.0.0.1:1/nothing"))
+        with monkeypatch.context() as away:
+            away.setattr(place._place, "_database", Database("postgresql://nobody@127.0.0.1:1/nothing"))
+            place.tend()
         place.tend()
+        with pytest.raises(AlreadyRunning), only_one(database):
+            pass  # once the database is back, the place is held again
 
 
 def test_it_is_asked_for_once_in_a_while_only(database: Database) -> None:

@@ -1,0 +1,2 @@
+-- Is the session that holds a place still there?
+select true

@@ -1,2 +1,0 @@
--- Is the session that holds the stream's place still there?
-select true
