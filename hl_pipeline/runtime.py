@@ -48,6 +48,10 @@ FUNDING_PERCENT = 1
 #: share.
 _MARKET_WEIGHT = request_weight("candleSnapshot", 60) + 3
 
+#: A quote or metric may miss two collections, and a minute for the run itself, before it counts as old.
+_MISSED_COLLECTIONS = 3
+_RUN_SECONDS = 60.0
+
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
@@ -118,6 +122,11 @@ class Pipeline:
         """Milliseconds between two reads of a series at the live edge, with the markets tracked at this moment."""
         with self.database.connection() as connection:
             return collect_period_ms(self.settings, markets.cadence(connection, self.clock.now_ms()))
+
+    @property
+    def quote_patience_s(self) -> float:
+        """How old the newest quote of a listed market may be, seconds, before it counts as late."""
+        return _MISSED_COLLECTIONS * self.period_ms / 1000 + _RUN_SECONDS
 
 
 def collect_period_ms(settings: Settings, cadence: Cadence) -> int:

@@ -50,6 +50,7 @@ class FakeExchange:
         self.requests: list[CandleRequest] = []
         self.weight = 0
         self.ends_at: dict[str, int] = {}
+        self.unquoted: set[str] = set()
 
     def candles(self, request: CandleRequest, *, lane: str = "live") -> CandleAnswer:
         self.requests.append(request)
@@ -62,7 +63,7 @@ class FakeExchange:
         return CandleAnswer(request, rows, list(self.rejected), 0, receipt(weight))
 
     def markets(self, *, dexes: tuple[str, ...] = ("",), spot: bool = False, lane: str = "live") -> MarketsAnswer:
-        contexts = [context(found.coin) for found in self.universe]
+        contexts = [context(found.coin) for found in self.universe if found.coin not in self.unquoted]
         return MarketsAnswer(list(self.universe), contexts, [], [receipt(20)])
 
     def truth(self, key: SeriesKey, open_ms: int) -> Candle:

@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 import dagster as dg
 
 from hl_pipeline.defs.assets.markets import MARKETS_VERSION, markets
-from hl_pipeline.defs.describe import HISTORY, KINDS, OWNERS, columns
+from hl_pipeline.defs.describe import HISTORY, KINDS, OWNERS, answers, columns
 from hl_pipeline.defs.partitions import by_market_and_month, market_and_month, month_span
 from hl_pipeline.model.interval import to_datetime
 from hl_pipeline.model.span import Span
@@ -24,6 +24,7 @@ DATA_VERSION = "dagster/data_version"
 CODE_VERSION = "1"
 #: Digits of the content hash that are shown; the data version carries them all.
 SHOWN_DIGITS = 16
+_AGAIN = "materialize this partition again: a run asks for no more than is missing"
 
 Metadata = Mapping[str, dg.MetadataValue | int | float | str | bool]
 
@@ -122,6 +123,13 @@ def materialization(asset_key: dg.AssetKey, state: HistoryMonth, metadata: Metad
             "dagster/input_event_pointer/markets": "NULL",
         },
         metadata={
+            **answers(
+                fresh="the month is over; only a revision changes it"
+                if state.is_sealed
+                else "as of this record: the month is under way, the job seal records it again each night",
+                whole=f"yes, of what can be had: {state.story}",
+                step="nothing",
+            ),
             "dagster/partition_row_count": state.rows,
             "sealed": state.is_sealed,
             **metadata,
@@ -130,15 +138,23 @@ def materialization(asset_key: dg.AssetKey, state: HistoryMonth, metadata: Metad
     )
 
 
-def leave_open(context: dg.AssetExecutionContext, key: str, story: str, *, is_gap: bool) -> None:
-    """Say of a month that is not recorded why not, in the run's log and on the partition's page."""
+def leave_open(context: dg.AssetExecutionContext, key: str, story: str, step: str = "") -> None:
+    """Say of a month that is not recorded why not, and what helps, in the run's log and on the partition's page.
+
+    Without a ``step`` nothing helps: what is missing cannot be had.
+    """
+    is_gap = bool(step)
     (context.log.warning if is_gap else context.log.info)("%s is not materialized: %s", key, story)
     context.log_event(
         dg.AssetObservation(
             asset_key=context.asset_key,
             partition=key,
             description=story,
-            metadata={"materialized": "no, it has holes" if is_gap else "no, nothing can be had", "why": story},
+            metadata={
+                **answers(whole=f"no: {story}", step=step or "nothing: no run can help"),
+                "materialized": "no, it has holes" if is_gap else "no, nothing can be had",
+                "why": story,
+            },
         )
     )
 
@@ -161,11 +177,12 @@ def record_months(
     for place, key in chosen.keys.items():
         state = by_place.get(place)
         if state is None:
-            leave_open(context, key, "the exchange has no such market, or it has nothing of this kind", is_gap=True)
+            story = "the exchange has no such market, or it has nothing of this kind"
+            leave_open(context, key, story, "is it the exchange's name of it (case counts)? See the asset markets")
         elif state.is_whole:
             context.log_event(event(context.asset_key, state))
         elif key not in spoken_of:
-            leave_open(context, key, state.story, is_gap=bool(state.gap))
+            leave_open(context, key, state.story, _AGAIN if state.gap else "")
     return [state for place, state in by_place.items() if place in chosen.keys and state.gap]
 
 

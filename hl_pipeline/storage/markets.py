@@ -11,7 +11,7 @@ from typing import NamedTuple
 from psycopg.types.json import Jsonb
 
 from hl_pipeline.model.confirm import STREAM_PATIENCE_MS
-from hl_pipeline.model.interval import to_datetime
+from hl_pipeline.model.interval import to_datetime, to_ms
 from hl_pipeline.model.market import Market, MarketContext
 from hl_pipeline.model.universe import Choice, Standing, TrackedBy
 from hl_pipeline.storage.engine import Connection
@@ -51,6 +51,19 @@ class Cadence(NamedTuple):
 
     markets: int
     live_percent: int
+
+
+class QuotesStanding(NamedTuple):
+    """How many tracked, listed markets there are, how many have a fresh quote, and who has not.
+
+    ``longest_without_ms`` is when the market was quoted last that has waited longest, ms UTC; null when one had no
+    quote within a day, or there is no market.
+    """
+
+    markets: int
+    fresh: int
+    longest_without_ms: int | None
+    late: list[str]
 
 
 class MarketCounts(NamedTuple):
@@ -197,6 +210,15 @@ def streamed_contexts(connection: Connection, now_ms: int) -> int:
     """How many markets the live stream quotes at ``now_ms``; 0 unless each tracked, listed one has a young quote."""
     row = connection.execute(query("contexts_streamed"), {"now": to_datetime(now_ms)}).fetchone()
     return 0 if row is None or row[0] is None else int(row[0])
+
+
+def quotes_standing(connection: Connection, now_ms: int, max_age_s: float) -> QuotesStanding:
+    """How the quotes of the tracked, listed markets stand at ``now_ms``; older than ``max_age_s`` seconds is late."""
+    values = {"now": to_datetime(now_ms), "since": to_datetime(now_ms - round(1000 * max_age_s))}
+    row = connection.execute(query("contexts_standing"), values).fetchone()
+    assert row is not None  # noqa: S101  # an aggregate without groups gives one row
+    markets, fresh, longest_without, late = row
+    return QuotesStanding(markets, fresh, None if longest_without is None else to_ms(longest_without), late)
 
 
 def insert_contexts(

@@ -158,7 +158,7 @@ def _announce(context: dg.AssetExecutionContext, forecast: BackfillForecast, cho
         if (key := chosen.keys.get((month.key.coin, month.month.start_ms))) is not None
     }
     for key, story in gone.items():
-        history.leave_open(context, key, story, is_gap=False)
+        history.leave_open(context, key, story)
     if gone:
         context.log.warning(
             "%d of %d chosen months cannot be had, and no run can help. Dagster counts them as failed in the back-fill "

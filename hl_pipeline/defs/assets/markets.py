@@ -5,9 +5,10 @@
 import dagster as dg
 
 from hl_pipeline.collect.markets import MarketsReport, contexts_by_stream, refresh_contexts
-from hl_pipeline.defs.describe import KINDS, OWNERS, UNIVERSE, answers, columns, said_plainly, table
+from hl_pipeline.defs.describe import KINDS, OWNERS, UNIVERSE, answers, columns, instant, said_plainly, table
 from hl_pipeline.defs.partitions import MARKET_PARTITIONS
 from hl_pipeline.runtime import Pipeline
+from hl_pipeline.storage.markets import QuotesStanding, quotes_standing
 
 MARKET_COLUMNS = {
     "coin": ("text", "the exchange's case-sensitive name: BTC, @107 (spot), xyz:TSLA (builder)"),
@@ -145,13 +146,39 @@ def market_contexts(context: dg.AssetExecutionContext, pipeline: dg.ResourcePara
     """
     with said_plainly():
         streamed = contexts_by_stream(pipeline.database, pipeline.clock)
-        if streamed:
-            return dg.MaterializeResult(metadata={"quotes stored": 0, "markets quoted by the live stream": streamed})
-        stored = refresh_contexts(
-            pipeline.source,
-            pipeline.database,
-            pipeline.clock,
-            coins=pipeline.settings.markets,
-            run_id=context.run.run_id,
-        )
-    return dg.MaterializeResult(metadata={"quotes stored": stored})
+        stored = 0
+        if not streamed:
+            stored = refresh_contexts(
+                pipeline.source,
+                pipeline.database,
+                pipeline.clock,
+                coins=pipeline.settings.markets,
+                run_id=context.run.run_id,
+            )
+        standing = quotes_of(pipeline)
+    told: dict[str, dg.MetadataValue | int | str] = {
+        **_quoted(standing, pipeline.clock.now_ms()),
+        "quotes stored": stored,
+        "longest without a quote since": instant(standing.longest_without_ms),
+    }
+    return dg.MaterializeResult(metadata={**told, "markets quoted by the live stream": streamed} if streamed else told)
+
+
+def quotes_of(pipeline: Pipeline) -> QuotesStanding:
+    """How the quotes of the tracked, listed markets stand now."""
+    patience_s = pipeline.quote_patience_s
+    with pipeline.database.connection() as connection:
+        return quotes_standing(connection, pipeline.clock.now_ms(), patience_s)
+
+
+def _quoted(standing: QuotesStanding, now_ms: int) -> dict[str, str]:
+    if not standing.markets:
+        return answers(whole="no: no market is tracked yet", step="run the job refresh_markets")
+    longest_s = (now_ms - (standing.longest_without_ms or 0)) / 1000
+    return answers(
+        fresh=f"no: late are {_named(standing.late)}"
+        if standing.late
+        else f"yes: each market was quoted within the last {longest_s:.0f} s",
+        whole=f"{'no' if standing.late else 'yes'}: {standing.fresh} of {standing.markets} markets have a young quote",
+        step="does the exchange still name them? See hl.market and the runs of collect" if standing.late else "nothing",
+    )

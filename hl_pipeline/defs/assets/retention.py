@@ -9,7 +9,7 @@ from pydantic import Field
 
 from hl_pipeline.collect.retention import RetentionReport, Survey, apply, survey
 from hl_pipeline.defs.assets.system_health import system_health
-from hl_pipeline.defs.describe import HEALTH, KINDS, OWNERS, columns, instant, said_plainly, table
+from hl_pipeline.defs.describe import HEALTH, KINDS, OWNERS, answers, columns, instant, said_plainly, table
 from hl_pipeline.defs.run_records import DueRuns, before_ms, drop_runs, due_runs
 from hl_pipeline.runtime import Pipeline
 from hl_pipeline.storage.retention import DueRows
@@ -81,6 +81,7 @@ def _told(seen: Survey, runs: DueRuns, report: RetentionReport, *, is_dry: bool)
         dues.append(DueRows(RUNS, len(runs.run_ids), 0, runs.oldest_ms))
     oldest = min((due.oldest_ms for due in dues if due.oldest_ms is not None), default=None)
     return {
+        **_answered(seen, runs, report, is_dry=is_dry),
         "dry run": is_dry,
         "due": table([{"what": due.kind, "rows": due.rows, "MB": round(due.bytes / 1e6, 3)} for due in dues]),
         "dropped": table([{"what": what, "rows": rows} for what, rows in report.dropped.items()]),
@@ -91,6 +92,17 @@ def _told(seen: Survey, runs: DueRuns, report: RetentionReport, *, is_dry: bool)
         "kept": table([{"month": why} for why in report.kept]),
         "oldest that was due": instant(oldest),
     }
+
+
+def _answered(seen: Survey, runs: DueRuns, report: RetentionReport, *, is_dry: bool) -> dict[str, str]:
+    if report.kept:
+        step = "see kept below for what each month waits for; the next night tries again"
+        return answers(whole=f"no: {len(report.kept)} months are due and could not be dropped", step=step)
+    if not is_dry:
+        return answers(whole="yes: all that was due is dropped", step="nothing")
+    if seen.is_empty and not runs.run_ids:
+        return answers(whole="yes: nothing is due", step="nothing")
+    return answers(whole="no: something is due, and this was a dry run", step="run the job retention without dry_run")
 
 
 def _months(seen: Survey) -> Sequence[DueRows]:

@@ -9,7 +9,7 @@ from hl_pipeline.defs.assets.confidence import confidence_scores
 from hl_pipeline.defs.assets.gap_queue import gap_queue
 from hl_pipeline.defs.assets.live_candles import live_candles
 from hl_pipeline.defs.assets.system_health import system_health
-from hl_pipeline.defs.describe import HEALTH, KINDS, OWNERS, columns, said_plainly, table
+from hl_pipeline.defs.describe import HEALTH, KINDS, OWNERS, answers, columns, said_plainly, table
 from hl_pipeline.health.service_levels import JUDGED, OBJECTIVES, WINDOWS, budgets
 from hl_pipeline.model.service_level import ErrorBudget
 from hl_pipeline.runtime import Pipeline
@@ -65,7 +65,7 @@ def measured(pipeline: Pipeline) -> Mapping[str, Sequence[ErrorBudget]]:
         }
 
 
-def told(found: Mapping[str, Sequence[ErrorBudget]]) -> dict[str, dg.MetadataValue | float | int]:
+def told(found: Mapping[str, Sequence[ErrorBudget]]) -> dict[str, dg.MetadataValue | float | int | str]:
     """A table to read, and numbers to plot; what was not measured stands in the table alone."""
     rows = [_row(window, budget) for window, of_window in found.items() for budget in of_window]
     numbers: dict[str, float | int] = {}
@@ -77,12 +77,24 @@ def told(found: Mapping[str, Sequence[ErrorBudget]]) -> dict[str, dg.MetadataVal
                 numbers[f"{objective.name}: {objective.figure}{unit}, {window}"] = round(figure, 4)
     judged = found[JUDGED]
     return {
+        **_answered(judged),
         "service levels": table(rows),
         "missed": sum(not budget.is_met for budget in judged),
         "not measured": sum(not budget.is_measured for budget in judged),
         **{f"{budget.objective.name}: error budget left %, {JUDGED}": _left(budget) for budget in judged},
         **numbers,
     }
+
+
+def _answered(judged: Sequence[ErrorBudget]) -> dict[str, str]:
+    missed = [budget.objective.name for budget in judged if not budget.is_met]
+    kept = [budget for budget in judged if budget.is_measured and budget.is_met]
+    silent = len(judged) - len(kept) - len(missed)
+    return answers(
+        whole=f"{len(kept)} of {len(judged)} promises are met over {JUDGED}"
+        + (f", {silent} had nothing to measure" if silent else ""),
+        step=f"docs/service-levels.md says what to do about {', '.join(missed)}" if missed else "nothing",
+    )
 
 
 def _row(window: str, budget: ErrorBudget) -> dict[str, str | int | float]:

@@ -7,9 +7,10 @@ import dagster as dg
 
 from hl_pipeline.defs.assets.endpoint_health import endpoint_health
 from hl_pipeline.defs.assets.live_candles import live_candles
-from hl_pipeline.defs.describe import HEALTH, KINDS, OWNERS, columns, instant, said_plainly, table
+from hl_pipeline.defs.describe import HEALTH, KINDS, OWNERS, answers, columns, instant, said_plainly, table
 from hl_pipeline.examine import PATIENT_S, examine
 from hl_pipeline.health.report import Report, to_json
+from hl_pipeline.health.status import Status
 from hl_pipeline.model.failure import DatabaseUnavailable
 from hl_pipeline.model.vitals import StreamVitals, Vitals
 from hl_pipeline.runtime import Pipeline
@@ -116,6 +117,7 @@ def system_health(context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[
         context.log_event(observed(streaming))
     return dg.MaterializeResult(
         metadata={
+            **_answered(found),
             "score": found.score,
             "band": found.band,
             "status": str(found.status),
@@ -130,4 +132,21 @@ def system_health(context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[
             "gaps closed": gaps.closed,
             "measured in ms": found.about.get("took_ms"),
         }
+    )
+
+
+def _answered(found: Report) -> dict[str, str]:
+    """Who is not well, and the step of the worst of them."""
+    ill = sorted(
+        (verdict for verdict in found.verdicts if not verdict.passed),
+        key=lambda verdict: list(Status).index(verdict.status),
+        reverse=True,
+    )
+    if not ill:
+        return answers(whole=f"yes: all {len(found.verdicts)} verdicts are healthy", step="nothing")
+    named = ", ".join(f"{verdict.name} ({verdict.status})" for verdict in ill)
+    worst = ill[0]
+    return answers(
+        whole=f"no: {len(ill)} of {len(found.verdicts)} verdicts are not healthy: {named}",
+        step=f"{worst.name}: {worst.sentence.rpartition('. Next: ')[2]}",
     )

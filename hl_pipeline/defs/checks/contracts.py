@@ -21,10 +21,6 @@ from hl_pipeline.model.interval import Interval, to_datetime, to_ms
 from hl_pipeline.runtime import Pipeline
 from hl_pipeline.storage.sql import query
 
-#: A quote or metric may miss two collections, and a minute for the run itself, before it counts as old.
-_MISSED = 3
-_GRACE_S = 60.0
-
 
 class _Contract(NamedTuple):
     """Which rows are judged (a query of ``sql/queries``), and how.
@@ -37,10 +33,6 @@ class _Contract(NamedTuple):
     judge: Callable[[Any, Pipeline], list[Expected]]
     described: str
     when_empty: str = ""
-
-
-def _max_age_s(pipeline: Pipeline) -> float:
-    return _MISSED * pipeline.period_ms / 1000 + _GRACE_S
 
 
 _CONTRACTS = {
@@ -60,7 +52,9 @@ _CONTRACTS = {
     ),
     "contexts_contract": _Contract(
         "contexts_for_contract",
-        lambda rows, pipeline: suites.contexts_keep_their_contract(rows, pipeline.clock.now_ms(), _max_age_s(pipeline)),
+        lambda rows, pipeline: suites.contexts_keep_their_contract(
+            rows, pipeline.clock.now_ms(), pipeline.quote_patience_s
+        ),
         "A Great Expectations suite over the quotes of the last hour: mark, mid and oracle positive and near each "
         "other, funding within the exchange's cap of 4 % an hour, no negative volume or open interest, the newest "
         "quote of each listed market young enough.",
@@ -75,7 +69,9 @@ _CONTRACTS = {
     ),
     "metrics_contract": _Contract(
         "metrics_for_contract",
-        lambda rows, pipeline: suites.metrics_keep_their_contract(rows, pipeline.clock.now_ms(), _max_age_s(pipeline)),
+        lambda rows, pipeline: suites.metrics_keep_their_contract(
+            rows, pipeline.clock.now_ms(), pipeline.quote_patience_s
+        ),
         "A Great Expectations suite over the latest metrics: one row a market and metric, a value and a unit in each, "
         "positive prices, only funding and change may be negative, confidence between 0 and 1, numbers young enough.",
     ),
