@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import dagster as dg
 
+from hl_pipeline.defs.launch import run_job
 from hl_pipeline.defs.listing import build
 from hl_pipeline.derived.plots import SHOWN_AT_ONCE
 from hl_pipeline.model.clock import ManualClock
 from hl_pipeline.model.failure import ExchangeUnavailable
 from hl_pipeline.model.interval import Interval
 from hl_pipeline.runtime import Pipeline
-from hl_pipeline_tests.fakes import FakeExchange
+from hl_pipeline_tests.fakes import FakeExchange, market
 
 
 def collect(pipeline: Pipeline, instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
@@ -115,3 +118,22 @@ def test_a_page_of_stale_candles_says_where_to_look(
     told = metadata(collect(pipeline, instance), "live_candles")
     assert str(told["fresh?"]).startswith("no: ")
     assert "collect_each_minute" in str(told["next step"])
+
+
+def test_a_market_too_young_for_a_closed_candle_is_not_called_stale(
+    pipeline: Pipeline, instance: dg.DagsterInstance, exchange: FakeExchange, clock: ManualClock
+) -> None:
+    collect(pipeline, instance)
+    exchange.universe.append(market("YOUNG"))
+    exchange.history_start_ms = clock.now_ms() - 20 * 60_000
+    young = replace(pipeline, settings=pipeline.settings.model_copy(update={"markets": ("BTC", "ETH", "YOUNG")}))
+    assert run_job("refresh_markets", pipeline=young, instance=instance).success
+    clock.advance(5 * 60_000)
+    assert collect(young, instance).success
+    judged = {check.name: check for check in run_job("collect", pipeline=young, instance=instance).checks}
+    assert [name for name, check in judged.items() if "/fresh_" in name and not check.passed] == []
+    clock.advance(40 * 60_000)
+    exchange.error = lambda request: ExchangeUnavailable("down") if request.series.coin == "YOUNG" else None
+    judged = {check.name: check for check in run_job("collect", pipeline=young, instance=instance).checks}
+    assert not judged["live_candles/fresh_15m"].passed
+    assert judged["live_candles/fresh_1d"].passed
