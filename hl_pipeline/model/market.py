@@ -70,7 +70,8 @@ class FundingRate(NamedTuple):
 class FundingProgress(NamedTuple):
     """How far a market's funding is read: ``newest_ms`` is its newest stored instant, UTC, null before the first.
 
-    ``ended`` says that the market is delisted and its history was read to the end.
+    ``ended`` says that the market is delisted and its history was read to the end. ``read_ms`` is when the newest was
+    asked for, ``first_seen_ms`` when the market was first heard of, ms UTC.
     """
 
     market_id: int
@@ -78,3 +79,5 @@ class FundingProgress(NamedTuple):
     is_delisted: bool
     newest_ms: int | None
     ended: bool
+    read_ms: int | None
+    first_seen_ms: int

@@ -79,9 +79,25 @@ def test_the_pages_of_a_run_are_an_operator_s_choice(
     assert [lane for *_, lane in rates.asked] == ["backfill"]
 
 
-def test_one_failing_market_is_told_and_all_failing_fail_the_run(
-    funded: Pipeline, instance: dg.DagsterInstance, rates: FundingExchange
+def test_a_history_read_page_by_page_is_not_behind_and_says_how_far_it_is(
+    funded: Pipeline, instance: dg.DagsterInstance, clock: ManualClock, rates: FundingExchange
 ) -> None:
+    config = {"ops": {"funding_rates": {"config": {"pages": 1}}}}
+    clock.advance(3 * HOUR)
+    outcome = run_job("refresh_funding", pipeline=funded, instance=instance, run_config=config)
+    (check,) = outcome.checks
+    assert not check.passed, "ETH was not read for three hours"
+    outcome = run_job("refresh_funding", pipeline=funded, instance=instance, run_config=config)
+    (check,) = outcome.checks
+    assert check.passed
+    assert "being read on from their listing" in check.description
+    assert str(outcome.assets["funding_rates"]["whole?"]).startswith("no: ")
+
+
+def test_one_failing_market_is_told_and_all_failing_fail_the_run(
+    funded: Pipeline, instance: dg.DagsterInstance, clock: ManualClock, rates: FundingExchange
+) -> None:
+    clock.advance(3 * HOUR)
     rates.error = lambda coin, _: ExchangeUnavailable("down") if coin == "ETH" else None
     outcome, check = refresh(funded, instance)
     assert "ETH: down" in str(outcome.assets["funding_rates"]["failures"])
@@ -89,4 +105,5 @@ def test_one_failing_market_is_told_and_all_failing_fail_the_run(
     rates.error = lambda *_: ExchangeUnavailable("down")
     outcome = run_job("refresh_funding", pipeline=funded, instance=instance)
     assert not outcome.success
-    assert "ETH: down" in (outcome.failure or "")
+    assert "the funding of 2 markets could not be read" in (outcome.failure or "")
+    assert ": down" in (outcome.failure or "")

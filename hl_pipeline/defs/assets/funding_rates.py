@@ -55,9 +55,9 @@ def funding_rates(
     """Funding rates of every tracked perpetual market, from its listing on (`hl.funding_rate`).
 
     Each run goes on from the newest stored instant, at most `pages` pages of older history, so a first reading takes
-    a few hourly runs: *history unfinished* names who is left. A market whose newest hour is stored costs nothing.
-    Reading on takes at most one hundredth of the request weight: 33 markets an hour, so that with 230 each has its
-    turn every seven hours, and gets all seven rates.
+    hours, with 50 markets a day: *history unfinished* names who is left. A market whose newest hour is stored costs
+    nothing. Reading on takes at most one hundredth of the request weight: 33 markets an hour, so that with 230 each has
+    its turn every seven hours, and gets all seven rates.
     **Hours missing** counts rates that the exchange never sent between two that it did: one on 2023-07-02 is its own.
     When a market fails the others go on, and the next run asks again from the same place.
     """
