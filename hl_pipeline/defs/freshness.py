@@ -20,6 +20,7 @@ SLOWEST_PERIOD_S = 360
 _COLLECTED = ("market_contexts", "live_candles", "confidence_scores", "latest_metrics")
 _HOURLY = ("markets", "funding_rates", "data_contracts", "service_levels")
 _EACH_MINUTE = ("endpoint_health", "system_health")
+_NIGHTLY = ("retention",)
 #: Made when there is reason to, or by hand.
 WITHOUT_POLICY = frozenset({"gap_queue", "backfill_forecast"})
 
@@ -31,10 +32,13 @@ def freshness_policies(period_seconds: int) -> Mapping[str, dg.FreshnessPolicy]:
     collected = _late(timedelta(seconds=3 * period + 120), timedelta(seconds=7 * period + 180))
     hourly = _late(timedelta(hours=2), timedelta(hours=4))
     each_minute = _late(timedelta(minutes=5), timedelta(minutes=15))
+    # one night missed, and two; its check would not notice, it runs with it
+    nightly = _late(timedelta(hours=36), timedelta(hours=60))
     return {
         **dict.fromkeys(_COLLECTED, collected),
         **dict.fromkeys(_HOURLY, hourly),
         **dict.fromkeys(_EACH_MINUTE, each_minute),
+        **dict.fromkeys(_NIGHTLY, nightly),
     }
 
 

@@ -81,6 +81,26 @@ def test_a_month_goes_into_files_and_comes_back_to_the_last_digit(database: Data
         assert connection.execute(b"select count(*) from hl.exported_slots").fetchone() == (0,)
 
 
+def test_a_month_goes_once_its_last_instant_is_older_than_the_bound_and_the_next_one_stays(
+    database: Database, tmp_path: Path
+) -> None:
+    filled(database, ["BTC"])
+    due_ms = FEBRUARY.end_ms + 180 * DAY_MS
+    assert {due.month for due in survey(database, ALL, due_ms - 1).months} == {JANUARY}
+    apply(database, ALL, tmp_path, due_ms - 1)
+    assert survey(database, ALL, due_ms - 1).is_empty
+    with database.connection() as connection:
+        march = retention.content(connection, "market_context", MARCH), contents(connection, MARCH)
+        assert contents(connection, FEBRUARY)
+    seen = {due.name for due in survey(database, ALL, due_ms).months}
+    assert seen == {"quotes 2026-02", *(f"candles {interval} 2026-02" for interval in Interval)}
+    apply(database, ALL, tmp_path, due_ms)
+    assert survey(database, ALL, due_ms).is_empty
+    with database.connection() as connection:
+        assert (retention.content(connection, "market_context", MARCH), contents(connection, MARCH)) == march
+        assert contents(connection, FEBRUARY) == []
+
+
 def test_only_the_intervals_with_a_bound_go_and_the_others_stay_to_the_last_digit(
     database: Database, tmp_path: Path
 ) -> None:

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
 import pytest
 from dagster._core.scheduler.instigation import InstigatorState, InstigatorType, SensorInstigatorData, TickStatus
-from dagster._core.test_utils import create_test_daemon_workspace_context, freeze_time
-from dagster._core.workspace.load_target import ModuleTarget
-from dagster._daemon.sensor import execute_sensor_iteration
 
-from hl_pipeline.defs.launch import LOCATION, set_automation
+from hl_pipeline.defs.launch import set_automation
 from hl_pipeline.defs.sensors.freshness import NAME, Backoff
-from hl_pipeline.storage.engine import Database
+from hl_pipeline_tests.defs.daemons import daemon
 
 QUEUE = {
     "run_coordinator": {"module": "dagster.core.run_coordinator", "class": "QueuedRunCoordinator"},
@@ -26,41 +20,11 @@ QUEUE = {
 }
 
 
-@dataclass
-class Daemon:
-    """One life of the sensor daemon's code server, on an instance that outlives it; its clock runs by hand."""
-
-    context: object
-    instance: dg.DagsterInstance
-    at: datetime
-
-    def look(self) -> None:
-        """One iteration, half a minute after the last."""
-        self.at += timedelta(seconds=31)
-        with freeze_time(self.at):
-            list(execute_sensor_iteration(self.context, logging.getLogger("test"), None, None))  # type: ignore[arg-type]
-
-
 @pytest.fixture
 def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
     """Runs that it is asked for stay in its queue: nobody takes them out."""
     with dg.DagsterInstance.local_temp(str(tmp_path), overrides=QUEUE) as instance:
         yield instance
-
-
-@pytest.fixture
-def settings_of_an_empty_database(database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """What the code server reads: a database of this test, in which no candle is stored."""
-    monkeypatch.setenv("HL_DATABASE_URL", database.libpq_url)
-    monkeypatch.setenv("HL_VENUE", "sandbox")
-    monkeypatch.setenv("HL_HOME", str(tmp_path / "hl"))
-
-
-@contextmanager
-def daemon(instance: dg.DagsterInstance, at: datetime) -> Iterator[Daemon]:
-    target = ModuleTarget("hl_pipeline.definitions", None, str(Path.cwd()), LOCATION)
-    with create_test_daemon_workspace_context(target, instance) as context:
-        yield Daemon(context, instance, at)
 
 
 def state(instance: dg.DagsterInstance) -> InstigatorState:

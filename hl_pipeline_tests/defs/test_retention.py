@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.test_utils import create_run_for_test
 from sqlalchemy import create_engine, text
-from sqlalchemy.engine import make_url
 
-from hl_pipeline.defs import run_records, storage
-from hl_pipeline.defs.launch import instance_file, run_job
+from hl_pipeline.defs import run_records
+from hl_pipeline.defs.launch import run_job
 from hl_pipeline.defs.listing import build
 from hl_pipeline.defs.run_records import LIVE_JOBS, before_ms, drop_runs, due_runs
 from hl_pipeline.model.clock import ManualClock
@@ -42,20 +41,6 @@ def old_pipeline(pipeline: Pipeline, clock: ManualClock, tmp_path: Path) -> Pipe
         update={"retention_candles": ("1h=180d",), "export_folder": tmp_path / "export"}
     )
     return replace(pipeline, settings=settings)
-
-
-@pytest.fixture
-def kept_in_postgres(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, empty_database_url: str
-) -> Iterator[dg.DagsterInstance]:
-    """An instance on Postgres, as in production."""
-    url = make_url(empty_database_url).set(drivername="postgresql+psycopg2")
-    monkeypatch.setenv(storage.URL_VARIABLE, url.render_as_string(hide_password=False))
-    home = tmp_path / "dagster"
-    home.mkdir()
-    (home / "dagster.yaml").write_bytes(instance_file().read_bytes())
-    with dg.DagsterInstance.from_config(str(home)) as instance:
-        yield instance
 
 
 def test_the_job_drops_what_is_due_and_its_check_finds_nothing_left(
@@ -166,6 +151,29 @@ def test_runs_of_partitions_and_of_other_jobs_are_left_alone(
     assert drop_runs(stored_instance, [*due, *sealed[:0]]) == 1
     assert stored_instance.get_run_by_id(ids[0]) is not None
     assert all(stored_instance.get_run_by_id(run_id) is not None for run_id in sealed)
+
+
+@pytest.mark.parametrize("status", ["NOT_STARTED", "STARTING", "STARTED", "CANCELING"])
+def test_a_run_that_is_not_over_is_left_alone_however_old_it_is(
+    pipeline: Pipeline,
+    stored_instance: dg.DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
+    status: dg.DagsterRunStatus,
+) -> None:
+    monkeypatch.setattr(run_records, "KEPT_RUNS", 1)
+    going = create_run_for_test(stored_instance, job_name="collect", status=dg.DagsterRunStatus(status))
+    over = create_run_for_test(stored_instance, job_name="collect", status=dg.DagsterRunStatus.SUCCESS)
+    create_run_for_test(stored_instance, job_name="collect", status=dg.DagsterRunStatus.SUCCESS)
+    assert due_runs(stored_instance, before_ms(0)).run_ids == [over.run_id]
+    assert drop_runs(stored_instance, [going.run_id, over.run_id]) == 1
+    assert stored_instance.get_run_by_id(going.run_id) is not None
+
+
+def test_every_job_that_a_schedule_or_sensor_starts_is_a_live_one_but_the_one_that_reports_partitions() -> None:
+    repository = build().get_repository_def()
+    started = {schedule.job_name for schedule in repository.schedule_defs}
+    started |= {job for sensor in repository.sensor_defs for job in (target.job_name for target in sensor.targets)}
+    assert started - set(LIVE_JOBS) == {"seal"}
 
 
 def test_the_live_jobs_exist_and_touch_no_partition() -> None:

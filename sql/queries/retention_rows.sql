@@ -14,6 +14,7 @@ where resolved_at < %(alerts)s
         select from hl.alert_notice as notice
         join hl.alert_delivery as delivery using (notice_id)
         where notice.incident_id = incident.incident_id and delivery.sent_at is null
+            and delivery.due_at >= %(alerts)s
     )
 union all
 select 'ended silences', count(*), coalesce(sum(pg_column_size(silence.*)), 0)::bigint, hl.epoch_ms(min(until))
