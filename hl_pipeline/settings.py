@@ -187,6 +187,11 @@ class Settings(BaseModel):
         return self.venue_home / "dagster"
 
     @property
+    def drill_folder(self) -> Path:
+        """Where a failover drill has its database, while it plays."""
+        return self.venue_home / "drill"
+
+    @property
     def exports(self) -> Path:
         """Where exported months go."""
         return self.export_folder or self.venue_home / "export"

@@ -23,9 +23,10 @@ MAY_IMPORT = {
     "runtime": {"model", "settings", "collect", *BRICKS},
     "read": {"model", "settings", "runtime", "collect", *BRICKS},
     "examine": {"model", "settings", "runtime", "collect", *BRICKS},
-    "defs": {"model", "settings", "runtime", "examine", "collect", *BRICKS},
+    "drill": {"model", "sandbox", "collect", *BRICKS},
+    "defs": {"model", "settings", "runtime", "examine", "drill", "collect", *BRICKS},
     "serve": {"model", "settings", "runtime", "read", "examine", "collect", *BRICKS},
-    "cli": {"model", "settings", "runtime", "read", "examine", "collect", "defs", "sandbox", *BRICKS},
+    "cli": {"model", "settings", "runtime", "read", "examine", "drill", "collect", "defs", "sandbox", *BRICKS},
     "definitions": {"model", "settings", "runtime", "collect", "defs", *BRICKS},
 }
 DAGSTER_ROOMS = {"defs", "definitions", "launch"}

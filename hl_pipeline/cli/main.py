@@ -38,6 +38,7 @@ _HERE = "hl_pipeline.cli"
             f"{_HERE}.retention", "retention", "What is older than its bound; export and drop it, or load it again."
         ),
         "verify": Lazy(f"{_HERE}.verify", "verify", "Prove the coverage ledger against the stored candles."),
+        "drill": Lazy(f"{_HERE}.drill", "drill", "Rehearse the loss of an endpoint, where nothing can be lost."),
         "health": Lazy(f"{_HERE}.health", "health", "Is the pipeline well? Exit 0, 1 or 2."),
         "report": Lazy(f"{_HERE}.report", "report", "Write the status report: one HTML page to show or print."),
         "alerts": Lazy(f"{_HERE}.alerts", "alerts", "What is wrong and who was told; ack, silence, bounds, test."),

@@ -33,6 +33,7 @@ from hl_pipeline.defs.checks.retention import nothing_due_is_left
 from hl_pipeline.defs.checks.service_levels import promises
 from hl_pipeline.defs.checks.vitals import vital_signs
 from hl_pipeline.defs.dead_letters import retry_dead_letters
+from hl_pipeline.defs.failover_drill import failover_drill
 from hl_pipeline.defs.freshness import freshness_policies, with_freshness
 from hl_pipeline.defs.resources import pipeline_from_environment, settings_from_environment
 from hl_pipeline.defs.seal import seal_months
@@ -91,6 +92,7 @@ JOBS: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [
     jobs.recalculate_confidence,
     seal_months,
     retry_dead_letters,
+    failover_drill,
 ]
 SCHEDULES = [
     schedules.collect_each_minute,
@@ -101,6 +103,7 @@ SCHEDULES = [
     schedules.service_levels_hourly,
     schedules.retention_nightly,
     schedules.seal_nightly,
+    schedules.failover_drill_weekly,
 ]
 SENSORS = [
     restart_stalled_collection,

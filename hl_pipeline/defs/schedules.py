@@ -4,6 +4,7 @@
 import dagster as dg
 
 from hl_pipeline.defs import jobs
+from hl_pipeline.defs.failover_drill import failover_drill
 from hl_pipeline.defs.seal import seal_months
 from hl_pipeline.runtime import Pipeline
 
@@ -97,5 +98,14 @@ retention_nightly = dg.ScheduleDefinition(
     cron_schedule="40 3 * * *",
     execution_timezone="UTC",
     description="At 03:40 UTC, after the nightly seal: bounds are of months, so a day sooner or later is no matter.",
+    default_status=dg.DefaultScheduleStatus.STOPPED,
+)
+
+failover_drill_weekly = dg.ScheduleDefinition(
+    name="failover_drill_weekly",
+    job=failover_drill,
+    cron_schedule="20 5 * * 0",
+    execution_timezone="UTC",
+    description="Sundays at 05:20 UTC, when little is traded: a way around that nobody takes is not known to be open.",
     default_status=dg.DefaultScheduleStatus.STOPPED,
 )
