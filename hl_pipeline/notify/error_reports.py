@@ -2,7 +2,8 @@
 
 Nothing is captured by itself: the library's integrations are off, so that a failure is reported once, by whoever
 knows what it is. An event holds the exception, where it arose and a few tags; no local variables, no source lines, no
-request, no host name, and no secret. It is sent before `ErrorReports.report` returns, so nothing is left to flush.
+request, no host name, and no secret. It goes where the DSN says and follows no redirect, and is sent before
+`ErrorReports.report` returns, so nothing is left to flush.
 """
 
 from __future__ import annotations
@@ -48,11 +49,14 @@ class ErrorReports:
         import sentry_sdk  # here, because most processes report nothing
         from sentry_sdk.utils import exceptions_from_error_tuple
 
+        from hl_pipeline.notify.straight import StraightTransport
+
         hide(dsn)
         self._patience_s = patience_s
         self._exceptions_from = exceptions_from_error_tuple
         self._client = sentry_sdk.Client(
             dsn=dsn,
+            transport=StraightTransport,
             release=release,
             environment=environment,
             default_integrations=False,

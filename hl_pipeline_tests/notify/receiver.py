@@ -60,6 +60,11 @@ def receiving() -> Iterator[Receiver]:
             except BrokenPipeError:
                 return  # who asked was killed: that is the test
 
+        def do_GET(self) -> None:
+            """What a redirect may make of a post; it counts as having arrived."""
+            receiver.arrived.set()
+            self.send_error(405)
+
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 

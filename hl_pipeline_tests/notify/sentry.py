@@ -23,6 +23,7 @@ class Sentry:
 
     port: int = 0
     status: int = 200
+    location: str | None = None
     events: list[dict[str, Any]] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
     raw: list[bytes] = field(default_factory=list)
@@ -64,9 +65,15 @@ def sentry() -> Iterator[Sentry]:
             if server_of.status == 200:
                 server_of.take(self.path, self.headers["X-Sentry-Auth"], body)
             self.send_response(server_of.status)
+            if server_of.location:
+                self.send_header("Location", server_of.location)
             self.send_header("Content-Length", "2")
             self.end_headers()
             self.wfile.write(b"{}")
+
+        def do_GET(self) -> None:
+            """What a redirect may make of a post."""
+            self.do_POST()
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""

@@ -52,15 +52,27 @@ def test_the_console_is_used_when_nothing_is_set(capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().err == "[ERROR] stale\n- BTC is late\n"
 
 
-@pytest.mark.parametrize("status", [500, 404, 403, 302])
-def test_a_refusal_is_a_failure_and_a_redirect_is_not_followed(status: int) -> None:
+@pytest.mark.parametrize("wish", ["", "?redirect=yes"])
+@pytest.mark.parametrize("status", [500, 404, 403, 301, 302, 303, 307, 308])
+def test_a_refusal_is_a_failure_and_a_redirect_is_not_followed(status: int, wish: str) -> None:
     with receiving() as other, receiving() as sink:
         sink.status, sink.location = status, f"http://{other.address}/elsewhere"
-        (channel,) = open_channels([f"json://{sink.address}/{CANARY}"])
+        (channel,) = open_channels([f"json://{sink.address}/{CANARY}{wish}"])
         with pytest.raises(NotDelivered):
             channel.send(NOTICE)
     assert sink.refused == 1
-    assert not other.posts
+    assert not other.arrived.is_set()
+
+
+@pytest.mark.parametrize("status", [302, 307])
+def test_slack_redirected_tells_nobody_else(monkeypatch: pytest.MonkeyPatch, status: int) -> None:
+    with receiving() as other, receiving() as sink:
+        sink.status, sink.location = status, f"http://{other.address}/elsewhere"
+        monkeypatch.setattr("apprise.plugins.slack.NotifySlack.webhook_url", f"http://{sink.address}/services")
+        (channel,) = open_channels(["slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7"])
+        with pytest.raises(NotDelivered):
+            channel.send(NOTICE)
+    assert not other.arrived.is_set()
 
 
 def test_a_file_that_cannot_be_written_is_a_failure(tmp_path: Path) -> None:

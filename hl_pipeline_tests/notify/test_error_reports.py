@@ -159,3 +159,15 @@ def test_a_stop_in_the_middle_of_a_report_waits_for_it(server: Sentry) -> None:
 def test_without_a_dsn_the_library_is_not_even_imported() -> None:
     program = "import sys, hl_pipeline.notify.error_reports\nassert 'sentry_sdk' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_carries_no_report_elsewhere(reports: ErrorReports, server: Sentry, status: int) -> None:
+    with sentry() as elsewhere:
+        server.status, server.location = status, f"http://127.0.0.1:{elsewhere.port}/api/7/envelope/"
+        reports.report(failing(ValueError("for the eyes of one")), where="stream")
+        assert server.arrived.is_set()
+        assert not elsewhere.arrived.is_set()
+    server.status, server.location = 200, None
+    reports.report(failing(ValueError("the next one")), where="stream")
+    assert [event["exception"]["values"][0]["value"] for event in server.events] == ["the next one"]
