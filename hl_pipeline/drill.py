@@ -217,7 +217,7 @@ STEPS: Sequence[tuple[str, str, Callable[[Stage], Seen]]] = (
 
 
 def drill(folder: Path, clock: Clock, *, spare_faults: Sequence[Fault] = ()) -> DrillReport:
-    """Play the drill in a database made in ``folder``, which is gone afterwards; takes half a minute.
+    """Play the drill in a database made in ``folder``, which is gone afterwards; takes seconds.
 
     ``clock`` only says at which minute the drill's own clock begins. ``spare_faults`` are the second endpoint's from
     the beginning: a drill of the drill. A step that does not hold is told in the report, not raised.
