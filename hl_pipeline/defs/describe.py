@@ -53,8 +53,12 @@ def table(rows: list[dict[str, Any]]) -> dg.MetadataValue:
 def answers(*, fresh: str | None = None, whole: str | None = None, step: str) -> dict[str, str]:
     """What an asset's page is opened for, first in its metadata: is it fresh, is it whole, what is to do."""
     asked = {"fresh?": fresh, "whole?": whole, NEXT_STEP: step}
-    # the metadata table shows text as it is; the ticks of our sentences would stay ticks
-    return {question: answer.replace("`", "") for question, answer in asked.items() if answer is not None}
+    return {question: untick(answer) for question, answer in asked.items() if answer is not None}
+
+
+def untick(sentence: str) -> str:
+    """Without the ticks around names: the metadata table shows text as it is."""
+    return sentence.replace("`", "")
 
 
 def instant(at_ms: int | None) -> dg.MetadataValue:

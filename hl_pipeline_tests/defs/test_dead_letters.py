@@ -32,7 +32,7 @@ def test_a_dead_letter_fails_its_check_until_the_job_has_it_answered(
     assert not passed
     assert "dead letters (bound 0; " in description
     assert "refused" in description
-    assert step.startswith("read `hl dlq list`")
+    assert step.startswith("read hl dlq list")
 
     exchange.error = lambda _: None
     config = {"ops": {"ask_for_dead_letters": {"config": {"kind": "bad_answer"}}}}

@@ -32,7 +32,7 @@ def test_what_the_check_does_not_say_itself_its_runbook_does() -> None:
     found = outcome(KEY, passed=False, found="30 slots are nearly gone", is_grave=False)
     assert found.severity is dg.AssetCheckSeverity.WARN
     assert "How bad: a warning: " in str(found.description)
-    assert "run the `drain_gaps` job" in str(found.metadata["next step"].value)
+    assert "run the drain_gaps job" in str(found.metadata["next step"].value)
 
 
 def test_a_pass_says_what_was_found_and_no_more() -> None:
@@ -81,7 +81,7 @@ def test_old_data_say_until_when_they_can_be_had(
 def test_freshness_that_cannot_be_measured_does_not_pass(pipeline: Pipeline, instance: dg.DagsterInstance) -> None:
     run_job("collect", pipeline=pipeline, instance=instance)
     with pipeline.database.connection() as connection:
-        connection.execute(b"alter table hl.coverage rename to coverage_gone")
+        connection.execute(b"alter function hl.due_and_settled rename to due_and_settled_gone")
     outcome_ = run_job("health", pipeline=pipeline, instance=instance)
     assert not outcome_.success
     assert [check.name for check in outcome_.checks if "fresh_" in check.name] == []

@@ -11,7 +11,7 @@ from typing import Any
 
 import dagster as dg
 
-from hl_pipeline.defs.describe import NEXT_STEP
+from hl_pipeline.defs.describe import NEXT_STEP, untick
 from hl_pipeline.health.runbooks import RUNBOOKS, page, runbook_path
 from hl_pipeline.health.status import Status, Verdict
 from hl_pipeline.model.failure import PipelineError, TryAgain
@@ -57,7 +57,7 @@ def outcome(
         severity=dg.AssetCheckSeverity.ERROR if is_grave else dg.AssetCheckSeverity.WARN,
         description=sentence,
         metadata={
-            **told,
+            **{name: untick(text) for name, text in told.items()},
             RUNBOOK: dg.MetadataValue.path(runbook_path(key.name)),
             **({RUNBOOK_TEXT: dg.MetadataValue.md(text)} if text else {}),
             **(metadata or {}),
