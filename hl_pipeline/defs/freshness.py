@@ -19,7 +19,7 @@ import dagster as dg
 SLOWEST_PERIOD_S = 360
 _COLLECTED = ("market_contexts", "live_candles", "confidence_scores", "latest_metrics")
 _HOURLY = ("markets", "funding_rates", "data_contracts", "service_levels")
-_EACH_MINUTE = ("endpoint_health", "system_health")
+_EACH_MINUTE = ("endpoint_health", "system_health", "pipeline_report")
 _NIGHTLY = ("retention",)
 #: Made when there is reason to, or by hand.
 WITHOUT_POLICY = frozenset({"gap_queue", "backfill_forecast"})

@@ -17,9 +17,6 @@ from hl_pipeline.runtime import Pipeline
 from hl_pipeline.settings import Settings
 from hl_pipeline.storage import alerts
 
-#: An asset that stands for a document rather than for a table kept up to date.
-DOCUMENTS = {"pipeline_report"}
-
 
 def specs(settings: Settings | None = None) -> dict[str, dg.AssetSpec]:
     found = build(settings=settings or Settings()).assets or []
@@ -44,7 +41,7 @@ def test_what_a_schedule_makes_has_a_policy_and_a_partitioned_history_has_none()
     partitioned = {name for name, spec in found.items() if spec.partitions_def is not None}
     assert "candles_1m" in partitioned
     assert not with_one & partitioned, "a back-fill of an old month would make it look fresh"
-    assert set(found) - partitioned - with_one <= WITHOUT_POLICY | DOCUMENTS
+    assert set(found) - partitioned - with_one <= WITHOUT_POLICY
     assert with_one == set(freshness_policies(60))
     assert {"live_candles", "markets", "system_health", "data_contracts", "retention"} <= with_one
 

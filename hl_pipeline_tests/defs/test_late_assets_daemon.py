@@ -17,7 +17,7 @@ from hl_pipeline_tests.defs.daemons import Daemon, daemon
 
 PASS, WARN, FAIL, UNKNOWN = FreshnessState.PASS, FreshnessState.WARN, FreshnessState.FAIL, FreshnessState.UNKNOWN
 COLLECTED = ("market_contexts", "live_candles", "confidence_scores", "latest_metrics")
-EACH_MINUTE = ("endpoint_health", "system_health")
+EACH_MINUTE = ("endpoint_health", "system_health", "pipeline_report")
 MARKETS = ("markets",)
 NIGHTLY = ("retention",)
 ALERTS = "select labels ->> 'asset' from hl.alert where labels ->> 'check' = 'freshness policy' and resolved_at is null"
