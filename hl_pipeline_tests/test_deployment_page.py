@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from configparser import ConfigParser
 from pathlib import Path
 
@@ -62,3 +64,31 @@ def test_the_units_run_commands_of_ours_with_the_same_settings(unit: Path) -> No
     assert isinstance(hl, click.Group)
     assert command in hl.list_commands(click.Context(hl))
     assert service["EnvironmentFile"] == "/etc/hl_pipeline/environment"
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path) -> None:
+    program = tmp_path / ".venv" / "bin" / "hl"
+    program.parent.mkdir(parents=True)
+    program.touch(0o755)
+    units = [tmp_path / unit.name for unit in (ROOT / "deploy" / "systemd").iterdir()]
+    for unit in units:
+        text = (ROOT / "deploy" / "systemd" / unit.name).read_text("utf-8")
+        unit.write_text(text.replace("/srv/hl_pipeline", str(tmp_path)).replace("User=hl", "User=root"), "utf-8")
+    judged = subprocess.run(
+        ["systemd-analyze", "verify", *units], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (judged.returncode, judged.stderr) == (0, "")
+
+
+def test_a_shell_reads_the_file_of_settings_as_systemd_does(tmp_path: Path) -> None:
+    (block,) = [block for block in PAGE.split("```") if block.strip().startswith("HL_VENUE=")]
+    (tmp_path / "environment").write_text(block, "utf-8")
+    script = "set -eu; set -a; . ./environment; set +a; env"
+    told = subprocess.run(
+        ["sh", "-c", script], cwd=tmp_path, env={}, capture_output=True, text=True, timeout=60, check=True
+    )
+    held = dict(line.split("=", 1) for line in told.stdout.splitlines() if line.startswith("HL_"))
+    assert held["HL_DATABASE_URL"].endswith("?sslmode=verify-full")
+    assert held["HL_ALERT_URLS"].count(" ") == 1
+    assert set(held) == set(re.findall(r"^(HL_\w+)=", block, re.MULTILINE))
