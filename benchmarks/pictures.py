@@ -75,17 +75,17 @@ class Desk:
         *,
         height: int = 900,
         shows: str,
-        collapse: tuple[str, ...] = (),
+        collapse: tuple[tuple[str, str], ...] = (),
     ) -> None:
-        """Photograph the page at ``path`` once it says ``shows``."""
+        """Photograph the page at ``path`` once it says ``shows``; ``collapse`` names sections and a word in each."""
         if self.only and name not in self.only:
             return
         self.page.resize(height)
         for _ in range(_TRIES):
             self.page.open(self.url + path)
             self.page.until_text(shows)
-            for section in collapse:
-                self.page.tell(_collapse(section))
+            for section, inside in collapse:
+                self.page.tell(_collapse(section, inside))
             self.page.calm()
             if not self.page.tell(_UNDER_WAY):
                 break
@@ -205,16 +205,23 @@ def take_all(desk: Desk) -> None:
     """A picture for each page that docs/ui.md walks through."""
     run, backfill = newest_run(desk, "collect"), newest_backfill(desk)
     desk.take("asset-graph", "/asset-groups", height=1000, shows="4_confidence")
-    desk.take("candle-asset", "/assets/live_candles?view=overview", height=1900, shows="fresh?", collapse=("Columns",))
+    desk.take(
+        "candle-asset",
+        "/assets/live_candles?view=overview",
+        height=1900,
+        shows="fresh?",
+        collapse=(("Columns", "Column name"),),
+    )
     desk.take("failed-check", f"/assets/live_candles?view=checks&checkDetail={_CHECK}", shows="Evaluation result")
     desk.take("run-timeline", f"/runs/{run}", shows="live_candles")
     desk.take("back-fill", f"/runs/b/{backfill}", height=520, shows="candles_1h")
 
 
-def _collapse(section: str) -> str:
-    """Fold a section of an asset's page away."""
+def _collapse(section: str, inside: str) -> str:
+    """Fold a section of an asset's page away, unless it is: the interface remembers, and a click would open it."""
     return (
-        f"(() => {{ const head = [...document.querySelectorAll('*')].find(e => e.children.length === 0 && "
+        f"(() => {{ if (!document.body.innerText.includes({json.dumps(inside)})) return false; "
+        "const head = [...document.querySelectorAll('*')].find(e => e.children.length === 0 && "
         f"e.innerText === {json.dumps(section)}); if (head) head.click(); return !!head }})()"
     )
 
