@@ -36,7 +36,8 @@ def main() -> int:
     if given.outcomes is not None:
         _play_here(chosen[given.share :: given.processes], given.outcomes)
         return 0
-    outcomes = _play_here(chosen) if given.processes == 1 else _play_at_once(chosen, given.processes, given.only)
+    processes = min(given.processes, len(chosen))
+    outcomes = _play_here(chosen) if processes <= 1 else _play_at_once(chosen, processes, given.only)
     seconds = time.monotonic() - began
     show(outcomes, seconds)
     if given.markdown is not None:
