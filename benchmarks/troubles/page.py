@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import re
+import tempfile
 from collections.abc import Iterator, Sequence
 
 from rich.console import Console
@@ -12,6 +14,7 @@ from benchmarks.troubles.drill import Outcome, Sighting
 from hl_pipeline.model.interval import MINUTE_MS
 
 _SHOWN = 220
+_STAGE = re.compile(re.escape(tempfile.gettempdir()) + r"/hl-troubles-\w+/stage-\w+")
 
 
 def show(outcomes: Sequence[Outcome], seconds: float) -> None:
@@ -119,7 +122,8 @@ def _cell(seen: Sighting) -> str:
 
 
 def _short(text: str) -> str:
-    line = " ".join(text.split())
+    """One line of the text, in which the folder that the drill made for itself is called HL_HOME."""
+    line = _STAGE.sub("HL_HOME", " ".join(text.split()))
     return line if len(line) <= _SHOWN else f"{line[: _SHOWN - 1]}…"
 
 
