@@ -94,8 +94,8 @@ class Incident:
     """Alerts that are told as one: those of a rule that agree in the labels it groups by. Instants in market ms, UTC.
 
     Of its ``alerts`` so many are ``open``, and ``loud`` of those are neither acknowledged nor muted. ``severity`` is
-    the gravest open one's. ``examples`` are (summary, next step) of the gravest. ``told_ms`` is null before the first
-    notice, ``told_severity`` the gravest that was told.
+    the gravest open one's, ``audible`` that of those that are not muted (null: all are). ``examples`` are (summary,
+    next step) of the gravest. ``told_ms`` is null before the first notice, ``told_severity`` the gravest that was told.
     """
 
     number: int
@@ -111,6 +111,7 @@ class Incident:
     severity: Severity
     resolved_ms: int | None
     examples: Sequence[tuple[str, str]] = ()
+    audible: Severity | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,17 +22,18 @@ def kind_due(incident: Incident, now_ms: int) -> NoticeKind | None:
     """Which notice the incident is due at ``now_ms`` (market ms); null when nothing need be said.
 
     An incident ends when none of its alerts came back for the rule's wait. It is not repeated while all its open
-    alerts are acknowledged or muted.
+    alerts are acknowledged or muted. That it got worse is told of acknowledged ones, too: who looks after a warning has
+    not heard of an error.
     """
     if incident.told_ms is None or incident.told_severity is None:
         return NoticeKind.FIRING
     if not incident.open:
         quiet_since = incident.opened_ms if incident.resolved_ms is None else incident.resolved_ms
         return NoticeKind.RESOLVED if now_ms >= quiet_since + incident.wait_ms else None
+    if incident.audible is not None and incident.audible.rank > incident.told_severity.rank:
+        return NoticeKind.WORSE
     if not incident.loud:
         return None
-    if incident.severity.rank > incident.told_severity.rank:
-        return NoticeKind.WORSE
     return NoticeKind.REPEAT if now_ms >= incident.told_ms + incident.repeat_ms else None
 
 
@@ -41,6 +42,8 @@ def compose(incident: Incident, kind: NoticeKind, now_ms: int) -> Notice:
     severity = incident.severity
     if kind is NoticeKind.RESOLVED and incident.told_severity is not None:
         severity = incident.told_severity
+    elif kind is NoticeKind.WORSE and incident.audible is not None:
+        severity = incident.audible
     return Notice(kind, severity, _title(incident, kind, severity), _body(incident, kind, now_ms))
 
 

@@ -249,8 +249,12 @@ def change_market_bound(connection: Connection, name: str, coin: str, threshold:
 
 
 def _incident(row: tuple[Any, ...]) -> Incident:
-    number, rule, opened_ms, told_ms, told, wait_ms, repeat_ms, alerts, still, loud, severity, resolved_ms, shown = row
+    (
+        number, rule, opened_ms, told_ms, told, wait_ms, repeat_ms, alerts, still, loud, severity, resolved_ms, shown,
+        audible,
+    ) = row  # fmt: skip
     return Incident(
         number, rule, opened_ms, told_ms, None if told is None else Severity(told), round(wait_ms), round(repeat_ms),
         alerts, still, loud, Severity(severity), resolved_ms, [(summary, step) for summary, step in shown],
+        None if audible is None else Severity(audible),
     )  # fmt: skip

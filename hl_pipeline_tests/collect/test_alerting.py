@@ -364,3 +364,31 @@ def test_two_senders_at_once_send_each_notice_once(database: Database, clock: Ma
     assert len(ear.heard) == 40
     assert {notice.kind for notice in ear.heard} == {NoticeKind.FIRING}
     assert len({notice.body for notice in ear.heard}) == 40
+
+
+def test_what_is_acknowledged_is_told_again_when_it_gets_worse(
+    database: Database, clock: ManualClock, ear: Ear
+) -> None:
+    found(database, clock, late(range(1)))
+    lives(database, clock, ear, 5 * MINUTE)
+    with database.connection() as connection:
+        number = alert_delivery.listed(connection, clock.now_ms())[0].number
+        alert_delivery.acknowledge(connection, number, "anna", clock.now_ms())
+    found(database, clock, late(range(1), Severity.CRITICAL))
+    lives(database, clock, ear, 12 * HOUR, step=10 * MINUTE)
+    assert ear.kinds == ["firing", "worse"]  # and not repeated
+
+
+def test_what_is_silenced_is_not_told_when_it_gets_worse(database: Database, clock: ManualClock, ear: Ear) -> None:
+    found(database, clock, late(range(2)))
+    lives(database, clock, ear, 5 * MINUTE)
+    with database.connection() as connection:
+        alert_delivery.silence(
+            connection, rule="stale", labels={"coin": "M1"}, now_ms=clock.now_ms(),
+            until_ms=clock.now_ms() + HOUR, by="anna", reason="known",
+        )  # fmt: skip
+    found(database, clock, [*late(range(1)), *late(range(1, 2), Severity.CRITICAL)])
+    lives(database, clock, ear, 30 * MINUTE)
+    assert ear.kinds == ["firing"]
+    lives(database, clock, ear, HOUR)
+    assert ear.kinds == ["firing", "worse"]

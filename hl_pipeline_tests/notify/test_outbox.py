@@ -12,7 +12,7 @@ HOUR = 3_600_000
 TOLD = Incident(
     number=7, rule="stale", opened_ms=9 * HOUR, told_ms=10 * HOUR, told_severity=Severity.WARNING, wait_ms=30_000,
     repeat_ms=4 * HOUR, alerts=500, open=500, loud=500, severity=Severity.WARNING, resolved_ms=None,
-    examples=[(f"M{number}: late", "run `hl collect`") for number in range(10)],
+    examples=[(f"M{number}: late", "run `hl collect`") for number in range(10)], audible=Severity.WARNING,
 )  # fmt: skip
 
 
@@ -24,9 +24,11 @@ TOLD = Incident(
         (TOLD, 13, None),
         (TOLD, 14, NoticeKind.REPEAT),
         (replace(TOLD, loud=0), 14, None),
-        (replace(TOLD, severity=Severity.ERROR), 11, NoticeKind.WORSE),
-        (replace(TOLD, severity=Severity.ERROR, loud=0), 11, None),
-        (replace(TOLD, severity=Severity.INFO), 11, None),
+        (replace(TOLD, severity=Severity.ERROR, audible=Severity.ERROR), 11, NoticeKind.WORSE),
+        (replace(TOLD, severity=Severity.ERROR, audible=Severity.ERROR, loud=0), 11, NoticeKind.WORSE),
+        (replace(TOLD, severity=Severity.ERROR, audible=None, loud=0), 11, None),
+        (replace(TOLD, severity=Severity.ERROR), 11, None),
+        (replace(TOLD, severity=Severity.INFO, audible=Severity.INFO), 11, None),
         (replace(TOLD, open=0, loud=0, resolved_ms=11 * HOUR), 11, None),
         (replace(TOLD, open=0, loud=0, resolved_ms=11 * HOUR), 12, NoticeKind.RESOLVED),
     ],
