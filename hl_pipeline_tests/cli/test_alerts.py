@@ -189,3 +189,12 @@ def test_a_switch_that_reaches_nobody_tries_again_at_the_next_look(
         run("health", "--alert")
         run("health", "--alert")
     assert len(sink.posts) == 1
+
+
+def test_list_shows_what_stands_in_brackets(run: Run, heard: Path, database: Database) -> None:
+    said = "read [/var/lib/db]: [errno 28] no space"
+    with database.connection() as connection:
+        raise_alert(connection, failed_run("collect", "01", said), SystemClock().now_ms())
+    shown = run("alerts", "list")
+    assert shown.exit_code == 0, shown.output
+    assert said in shown.output

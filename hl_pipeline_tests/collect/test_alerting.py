@@ -392,3 +392,20 @@ def test_what_is_silenced_is_not_told_when_it_gets_worse(database: Database, clo
     assert ear.kinds == ["firing"]
     lives(database, clock, ear, HOUR)
     assert ear.kinds == ["firing", "worse"]
+
+
+class Picky(Ear):
+    """A sink that never takes one of the notices, such as one whose text it cannot read."""
+
+    def __call__(self, notice: Notice) -> None:
+        self.is_down = "run_failed" in notice.title
+        super().__call__(notice)
+
+
+def test_a_notice_that_a_sink_never_takes_holds_up_no_other(database: Database, clock: ManualClock) -> None:
+    ear = Picky()
+    with database.connection() as connection:
+        raise_alert(connection, failed_run("collect", "0123456789", "it broke"), clock.now_ms())
+        raise_alert(connection, failed_check("thing", "check", "found 3", "mend it"), clock.now_ms())
+    lives(database, clock, ear, 5 * MINUTE)
+    assert [notice.title for notice in ear.heard] == ["[WARNING] hl_pipeline: check_failed"]

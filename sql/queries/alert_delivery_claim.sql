@@ -1,5 +1,6 @@
--- Which delivery of these channels is next? The gravest first, an incident's notices in their order. It is claimed: no
--- other process sends it before the claim is past.
+-- Which delivery of these channels is next? The gravest first, an incident's notices in their order; those that failed
+-- four times come last, for one that its channel never takes must not hold up the others. It is claimed: no other
+-- process sends it before the claim is past.
 update hl.alert_delivery set attempts = attempts + 1, claimed_until = %(until)s
 from (
     select delivery.notice_id, delivery.channel, notice.kind, notice.severity, notice.title, notice.body
@@ -19,7 +20,7 @@ from (
                 and unsent.channel = delivery.channel
                 and unsent.sent_at is null
         )
-    order by hl.severity_rank(notice.severity) desc, notice.notice_id, delivery.channel
+    order by delivery.attempts >= 4, hl.severity_rank(notice.severity) desc, notice.notice_id, delivery.channel
     limit 1
     for update of delivery skip locked
 ) as next
