@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import click
+from rich.text import Text
 
 from hl_pipeline.cli.screen import age, console, print_json, table
 from hl_pipeline.examine import DEADLINE_S, examine
@@ -71,7 +72,7 @@ def _show(found: Report) -> None:
     colour = _COLOURS[found.status]
     screen.print(f"[bold {colour}]{found.status}[/bold {colour}], score {found.score} of 100 ({found.band})\n")
     rows = [
-        (f"[{_COLOURS[verdict.status]}]{verdict.status}[/]", verdict.name, verdict.sentence)
+        (Text(str(verdict.status), _COLOURS[verdict.status]), verdict.name, verdict.sentence)
         for verdict in found.verdicts
     ]
     screen.print(table([("status", "left"), ("check", "left"), ("found", "left")], rows))

@@ -9,6 +9,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from hl_pipeline.model.redact import redact_document
 
@@ -31,13 +32,22 @@ def print_json(value: object) -> None:
 
 
 def table(columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[object]], *, title: str | None = None) -> Table:
-    """A table; each column is a heading and ``left`` or ``right``."""
+    """A table; each column is a heading and ``left`` or ``right``.
+
+    A text is shown as it is: what an error says in brackets is no markup. A cell in a colour is a ``Text``.
+    """
     made = Table(title=title, title_justify="left", title_style="bold", header_style="bold", pad_edge=False, box=None)
     for heading, side in columns:
         made.add_column(heading, justify="right" if side == "right" else "left", overflow="fold")
     for row in rows:
-        made.add_row(*(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row))
+        made.add_row(*(_cell(cell) for cell in row))
     return made
+
+
+def _cell(value: object) -> Text:
+    if isinstance(value, Text):
+        return value
+    return Text(f"{value:,}" if isinstance(value, int) else str(value))
 
 
 def progress(screen: Console) -> Progress:

@@ -13,6 +13,7 @@ from types import FrameType
 
 import click
 from rich.console import Console
+from rich.text import Text
 
 from hl_pipeline.cli.demo.acts import Play
 from hl_pipeline.cli.demo.stage import (
@@ -105,9 +106,7 @@ def _play(settings: Settings, ground: Ground, listener: socket.socket, screen: C
 def show(promises: Sequence[Promise], screen: Console) -> None:
     """One line a promise, and how many held."""
     order = sorted(promises, key=lambda promise: promise.number)
-    rows = [
-        (p.number, p.text, "[green]yes[/green]" if p.held else "[bold red]NO[/bold red]", p.evidence) for p in order
-    ]
+    rows = [(p.number, p.text, Text("yes", "green") if p.held else Text("NO", "bold red"), p.evidence) for p in order]
     screen.print(table([("", "left"), ("promise", "left"), ("held", "left"), ("evidence", "left")], rows))
     broken = sum(not promise.held for promise in promises)
     if broken:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 import click
+from rich.text import Text
 
 from hl_pipeline.cli.doctor import machine
 from hl_pipeline.cli.doctor.database import on_database
@@ -68,11 +69,7 @@ def _show(found: list[Finding]) -> None:
     rows = []
     for line in found:
         next_step = f"\nNext: {line.step}" if line.step else ""
-        rows.append((f"[{_COLOURS[line.level]}]{line.level}[/]", line.name, _escaped(line.text + next_step)))
+        rows.append((Text(str(line.level), _COLOURS[line.level]), line.name, line.text + next_step))
     screen.print(table([("", "left"), ("looked at", "left"), ("found", "left")], rows))
     counts = {level: sum(line.level is level for line in found) for level in Level}
     screen.print(f"\n{counts[Level.OK]} ok, {counts[Level.WARN]} to look at, {counts[Level.FAIL]} that fail.")
-
-
-def _escaped(text: str) -> str:
-    return text.replace("[", r"\[")
