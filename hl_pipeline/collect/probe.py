@@ -79,8 +79,15 @@ def probe_endpoints(
                     report.sighted.append(state.url)
                 else:
                     report.failed[state.url] = error
+        _forget(database, clock)
     _compare(source, database, clock, endpoints, compare_every_ms, report)
     return report
+
+
+def _forget(database: Database, clock: Clock) -> None:
+    """Ends the disagreements of who is asked no more; also where one endpoint is left, and nothing is compared."""
+    with database.connection() as connection:
+        alerts.resolve_quiet(connection, "endpoints_disagree", DISAGREEMENT_QUIET_MS, clock.now_ms())
 
 
 def _is_mine(endpoints: PostgresEndpoints, state: EndpointState, every_ms: int) -> bool:
@@ -179,7 +186,6 @@ def _keep(
         if differ:
             report.differing[url] = len(differ)
     endpoints.compared(connection, found)
-    alerts.resolve_quiet(connection, "endpoints_disagree", DISAGREEMENT_QUIET_MS, now_ms)
     report.compared = list(answers)
 
 

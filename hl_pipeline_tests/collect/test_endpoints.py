@@ -485,3 +485,19 @@ def test_after_any_hours_of_two_unreliable_ways_every_candle_is_true(stage: Stag
         ways.collect()
     assert ways.rows("select count(*) from hl.gap where reason <> 'provisional'") == [(0,)], f"seed {seed}"
     ways.assert_true()
+
+
+def test_a_disagreement_is_over_a_day_after_the_liar_is_asked_no_more(stage: Stage) -> None:
+    honest, liar = stage.sandbox(), stage.sandbox(Fault(FaultKind.SHIFTED, coin="BTC", amount=30))
+    ways = stage.ways(honest, liar)
+    ways.know_markets()
+    assert ways.probe().differing
+    alone = stage.ways(honest)
+    stage.clock.advance(24 * 60 * MINUTE - SECOND)
+    alone.probe()
+    with stage.database.connection() as connection:
+        assert [alert.rule for alert in open_alerts(connection)] == ["endpoints_disagree"]
+    stage.clock.advance(11 * MINUTE)
+    alone.probe()
+    with stage.database.connection() as connection:
+        assert open_alerts(connection) == []
