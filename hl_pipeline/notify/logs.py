@@ -30,7 +30,8 @@ class JsonLines(logging.Formatter):
         line |= {name: value for name, value in vars(record).items() if name not in _OF_ALL and name[0] != "_"}
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(redact_document(line), default=str)
+        plain = json.loads(json.dumps(line, default=str))  # what is no text yet may hold a secret, too
+        return json.dumps(redact_document(plain))
 
 
 def log_to_stderr(level: int, *, as_json: bool) -> None:

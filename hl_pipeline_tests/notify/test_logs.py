@@ -59,6 +59,15 @@ def test_a_traceback_is_in_its_line_and_no_secret_is(capsys: pytest.CaptureFixtu
     assert CANARY not in line
 
 
+def test_what_is_no_text_yet_holds_no_secret_either(capsys: pytest.CaptureFixture[str]) -> None:
+    hide(CANARY)
+    log_to_stderr(logging.INFO, as_json=True)
+    LOG.info("failed", extra={"error": ValueError(f"it was {CANARY}"), "seen": {f"https://a/{CANARY}"}})
+    (line,) = capsys.readouterr().err.splitlines()
+    assert json.loads(line)["error"] == "it was ***"
+    assert CANARY not in line
+
+
 def test_for_people_it_is_plain_text(capsys: pytest.CaptureFixture[str]) -> None:
     log_to_stderr(logging.INFO, as_json=False)
     LOG.warning("late by %s", "7 s")
