@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 
 from hl_pipeline.health.runbooks import PAGE_OF_RULE, runbook_path
-from hl_pipeline.health.verdict import Verdict, all_verdicts
+from hl_pipeline.health.verdict import Verdict, all_verdicts, clock_off_ms
 from hl_pipeline.model.alert import Alert, AlertRule, Severity
-from hl_pipeline.model.endpoint import healthy, why_unhealthy
+from hl_pipeline.model.endpoint import LAG_MS, healthy, why_unhealthy
 from hl_pipeline.model.open_gap import DEADLINE_URGENT_MS
 from hl_pipeline.model.vitals import Vitals
 
@@ -113,13 +113,16 @@ def _stream_down(rule: AlertRule, _: Vitals, verdicts: Verdicts) -> Iterator[Ale
         yield _alert(rule, verdicts["stream_alive"].sentence)
 
 
-def _endpoint_unwell(rule: AlertRule, v: Vitals, _: Verdicts) -> Iterator[Alert]:
+def _endpoint_unwell(rule: AlertRule, v: Vitals, verdicts: Verdicts) -> Iterator[Alert]:
+    """Each that is unwell, and that all are far from our clock: the check that fails of it is not told beside this."""
     for state in v.endpoints:
         if (why := why_unhealthy(state, v.endpoints)) is not None:
             said = (
                 f"{state.host}: {why}. Next: read last_error in hl.endpoint; whoever is well takes the load meanwhile"
             )
             yield _alert(rule, said, labels={"endpoint": state.host})
+    if clock_off_ms(v.endpoints) > LAG_MS:
+        yield _alert(rule, verdicts["endpoints_healthy"].sentence, labels={"endpoint": "all"})
 
 
 def _rows_vanished(rule: AlertRule, v: Vitals, verdicts: Verdicts) -> Iterator[Alert]:

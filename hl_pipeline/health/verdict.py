@@ -70,7 +70,7 @@ def on_endpoints(states: Sequence[EndpointState]) -> Verdict:
     """Every way to the exchange is well: it answers, it is in time, and it says what the primary says."""
     why = {state.host: reason for state in states if (reason := why_unhealthy(state, states)) is not None}
     serving = len(healthy(states))
-    clock_off_s = min((abs(state.lag_ms) for state in states if state.lag_ms is not None), default=0) / 1000
+    clock_off_s = clock_off_ms(states) / 1000
     status = worst(
         Status.UNHEALTHY if states and not serving else None,
         Status.DEGRADED if why or 1000 * clock_off_s > LAG_MS else None,
@@ -84,6 +84,11 @@ def on_endpoints(states: Sequence[EndpointState]) -> Verdict:
         todo = "read last_error in hl.endpoint (asset endpoint_health); whoever is well takes the load meanwhile"
     numbers: dict[str, float | int | str | None] = {"endpoints": len(states), "serving": serving}
     return Verdict("endpoints_healthy", status, with_step(text, todo, status), numbers)
+
+
+def clock_off_ms(states: Sequence[EndpointState]) -> int:
+    """How far the nearest of all endpoints' clocks is from ours; beyond ``LAG_MS`` ours is wrong, or all are late."""
+    return min((abs(state.lag_ms) for state in states if state.lag_ms is not None), default=0)
 
 
 def on_stream(found: StreamVitals | None, now_ms: int, *, expected: bool) -> Verdict:

@@ -17,6 +17,8 @@ from hl_pipeline_tests.health.test_verdict import GONE, HOUR_MS, MINUTE, NOW_MS,
 
 WELL = EndpointState("https://a.example")
 ILL = EndpointState("https://b.example", breaker=Breaker.OPEN, errors=5)
+#: Both are alike, and far from our clock: it is ours that is wrong.
+SLOW, SLOWER = replace(WELL, lag_ms=60_000), replace(WELL, url="https://c.example", lag_ms=61_000)
 
 
 def endangered(hours: float) -> EndangeredSlots:
@@ -58,6 +60,7 @@ def test_every_rule_judged_here_is_installed(rules: Mapping[str, AlertRule]) -> 
         (replace(VITALS, expects_stream=True), [("stream_down", "warning")]),
         (replace(VITALS, endpoints=[WELL, ILL]), [("endpoint_unwell", "warning")]),
         (replace(VITALS, endpoints=[ILL]), [("exchange_down", "critical"), ("endpoint_unwell", "warning")]),
+        (replace(VITALS, endpoints=[SLOW, SLOWER]), [("endpoint_unwell", "warning")]),
         (replace(VITALS, vanished=[GONE]), [("rows_vanished", "warning")]),
         (replace(VITALS, rows_breaking_contract=1), [("contract_broken", "error")]),
     ],
