@@ -150,6 +150,14 @@ def log(connection: Connection, ago_ms: int, **fresh: bool) -> None:
     )
 
 
+@pytest.mark.parametrize("second", [0, 10, 20, 30, 59])
+def test_who_was_fresh_every_minute_has_no_bad_one(database: Database, second: int) -> None:
+    with database.connection() as connection:
+        for minute in range(1, 63):
+            log(connection, minute * MINUTE_MS + 20_000 - 1000 * second, m1=True)
+    assert parts(measure(database, 1)["freshness"]) == (60, 0, 100)
+
+
 def test_a_minute_is_fresh_when_the_log_says_so_of_every_interval(database: Database) -> None:
     with database.connection() as connection:
         log(connection, 10 * MINUTE_MS, m1=True, h1=True)
