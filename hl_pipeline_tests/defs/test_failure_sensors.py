@@ -153,3 +153,38 @@ def test_a_failed_run_is_one_event_of_the_kind_that_failed_it(
     assert "all 6 requests failed" in outer["value"]
     assert any(frame["function"] == "live_candles" for frame in outer["stacktrace"]["frames"])
     assert b"pa55" not in server.raw[0]
+
+
+def test_a_failure_that_is_looked_at_after_the_next_success_leaves_no_alert(
+    pipeline: Pipeline, instance: dg.DagsterInstance, exchange: FakeExchange, clock: ManualClock
+) -> None:
+    exchange.error = lambda _: ExchangeUnavailable("the exchange is down")
+    before = run_job("collect", pipeline=pipeline, instance=instance)
+    exchange.error = lambda _: None
+    after = run_job("collect", pipeline=pipeline, instance=instance)
+    assert (before.success, after.success) == (False, True)
+    look(instance, pipeline, after.run_id)
+    look(instance, pipeline, before.run_id)
+    assert "run_failed" not in {alert.rule for alert in open_alerts(pipeline)}
+    exchange.error = lambda _: ExchangeUnavailable("the exchange is down")
+    clock.advance(120_000)
+    failed(instance, pipeline)
+    assert "run_failed" in {alert.rule for alert in open_alerts(pipeline)}
+
+
+def look(instance: dg.DagsterInstance, pipeline: Pipeline, run_id: str) -> None:
+    """What the sensor of its outcome makes of a run."""
+    run = instance.get_run_by_id(run_id)
+    assert run is not None
+    kind = dg.DagsterEventType.RUN_SUCCESS if run.is_success else dg.DagsterEventType.RUN_FAILURE
+    (record,) = instance.get_records_for_run(run_id, of_type=kind).records
+    event = record.event_log_entry.dagster_event
+    assert event is not None
+    context = dg.build_run_status_sensor_context(
+        sensor_name="sensor", dagster_instance=instance, dagster_run=run, dagster_event=event,
+        resources={"pipeline": pipeline},
+    )  # fmt: skip
+    if run.is_success:
+        follow_successful_runs(context)
+    else:
+        alert_on_failed_runs(context.for_run_failure())

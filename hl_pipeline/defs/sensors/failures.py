@@ -41,7 +41,10 @@ def alert_on_failed_runs(context: dg.RunFailureSensorContext, pipeline: dg.Resou
     """
     run = context.dagster_run
     _report(context, pipeline)
-    _raise(pipeline, failed_run(run.job_name, run.run_id, first_error(context)))
+    alert = failed_run(run.job_name, run.run_id, first_error(context))
+    _raise(pipeline, alert)
+    if _is_overcome(context.instance, run):
+        _resolve(pipeline, alert)
     _follow_checks(context, pipeline)
 
 
@@ -107,6 +110,16 @@ def _report(context: dg.RunFailureSensorContext, pipeline: Pipeline) -> None:
     if reports is not None:
         tags = {"run": run.run_id, "lane": run.tags.get("hl/lane", "none")}
         reports.report_told(told_of(context), where=run.job_name, number=run.run_id, tags=tags)
+
+
+def _is_overcome(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Whether its job succeeded since: the sensor of successes may have been here before, and will not come again."""
+    failed = instance.get_run_record_by_id(run.run_id)
+    succeeded = instance.get_run_records(
+        dg.RunsFilter(job_name=run.job_name, statuses=[dg.DagsterRunStatus.SUCCESS]), limit=1, order_by="end_time"
+    )
+    ends = [record.end_time if record else None for record in (failed, *succeeded)]
+    return len(ends) == 2 and ends[0] is not None and ends[1] is not None and ends[1] > ends[0]
 
 
 def _follow_checks(context: dg.RunStatusSensorContext, pipeline: Pipeline) -> None:
