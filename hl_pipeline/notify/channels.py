@@ -6,9 +6,11 @@ channel by its name: the kind of sink, and eight digits of a hash of its address
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -110,17 +112,34 @@ def _to_console(notice: Notice) -> None:
 
 
 def _to_file(path: Path) -> Sink:
-    """Appends one JSON document a line, in one write, so that two processes do not mix their lines."""
+    """Appends one JSON document a line, in one write, so that two processes do not mix their lines.
+
+    A full disk may take half of one: it was not delivered, and whatever comes next begins a new line.
+    """
 
     def send(notice: Notice) -> None:
-        line = json.dumps(as_document(notice), ensure_ascii=False) + "\n"
+        line = (json.dumps(as_document(notice), ensure_ascii=False) + "\n").encode()
         try:
+            if _ends_within_a_line(path):
+                line = b"\n" + line
             with path.open("ab", buffering=0) as file:
-                file.write(line.encode())
+                written = file.write(line)
         except OSError as error:
             raise NotDelivered(f"the file cannot be written: {error.strerror}") from None
+        if written != len(line):
+            raise NotDelivered(f"the file took {written} of {len(line)} bytes: is the disk full?")
 
     return send
+
+
+def _ends_within_a_line(path: Path) -> bool:
+    """Of what is no regular file, or may only be written, nobody can tell: then it does not."""
+    with contextlib.suppress(OSError):
+        if path.is_file() and path.stat().st_size:
+            with path.open("rb") as file:
+                file.seek(-1, os.SEEK_END)
+                return file.read(1) != b"\n"
+    return False
 
 
 def _through_apprise(address: str, place: int) -> Sink:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -121,3 +123,31 @@ def test_a_wrong_entry_is_refused_by_its_place(entry: str) -> None:
 
 def test_one_address_twice_is_one_channel() -> None:
     assert len(open_channels(["json://h/a", "json://h/a"])) == 1
+
+
+FILLING = """
+import resource, signal, sys
+from hl_pipeline.model.alert import Notice, NoticeKind, Severity
+from hl_pipeline.notify.channels import NotDelivered, open_channels
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+(channel,) = open_channels([f"file://{sys.argv[1]}"])
+notice = Notice(NoticeKind.FIRING, Severity.ERROR, "[ERROR] disk", "- it is full")
+resource.setrlimit(resource.RLIMIT_FSIZE, (30, resource.RLIM_INFINITY))
+try:
+    channel.send(notice)
+except NotDelivered as error:
+    print(error)
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+channel.send(notice)
+"""
+
+
+def test_a_line_that_the_disk_took_half_of_is_not_delivered_and_comes_again(tmp_path: Path) -> None:
+    path = tmp_path / "alerts.jsonl"
+    said = subprocess.run(
+        [sys.executable, "-c", FILLING, str(path)], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert "took 30 of 89 bytes" in said.stdout
+    half, whole = path.read_text().splitlines()
+    assert len(half) == 30
+    assert json.loads(whole)["body"] == "- it is full"
