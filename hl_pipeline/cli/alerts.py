@@ -154,6 +154,8 @@ def send() -> None:
             )  # fmt: skip
             found = evaluate(connection, vitals)
         told = tell(pipeline.database, channels_of(pipeline.settings), pipeline.clock)
+        with pipeline.database.connection() as connection:
+            alert_delivery.beat(connection, vitals.now_ms)
     click.echo(f"{found} findings, {told.notices} notices made, {told.sent} sent, {told.failed} not taken.")
     if told.failed:
         raise TryAgain("a channel did not take its notice; `hl alerts list` says which and why, and it is sent again")

@@ -49,7 +49,6 @@ def evaluate(connection: Connection, vitals: Vitals) -> int:
         if name in rules and rules[name].enabled:
             found += find(connection, rules[name], vitals)
     alert_delivery.synchronise(connection, [*known, *_FINDERS], found, vitals.now_ms)
-    alert_delivery.beat(connection, vitals.now_ms)
     return len(found)
 
 

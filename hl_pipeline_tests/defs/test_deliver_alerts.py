@@ -162,3 +162,16 @@ def test_a_series_of_low_confidence_is_found(
 def open_ones(pipeline: Pipeline, clock: ManualClock) -> list[alert_delivery.ListedAlert]:
     with pipeline.database.connection() as connection:
         return alert_delivery.listed(connection, clock.now_ms())
+
+
+def test_judging_without_telling_is_no_beat(
+    telling: Pipeline, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_down(*_: object, **__: object) -> None:
+        raise psycopg.errors.InsufficientPrivilege("permission denied for table alert_incident")
+
+    monkeypatch.setattr("hl_pipeline.storage.alert_delivery.take", break_down)
+    with pytest.raises(psycopg.Error, match="permission denied"):
+        tick(telling, instance)
+    with telling.database.connection() as connection:
+        assert alert_delivery.last_beat_ms(connection) is None, "the dead man's switch must notice"

@@ -31,6 +31,7 @@ def deliver_alerts(context: dg.SensorEvaluationContext, pipeline: dg.ResourcePar
     finally:
         told = tell(pipeline.database, channels, pipeline.clock)  # what others raised is told, whatever is wrong here
     with pipeline.database.connection() as connection:
+        alert_delivery.beat(connection, vitals.now_ms)  # judged and told: one without the other is no beat
         records = alert_delivery.rates(connection, pipeline.clock.now_ms())
     waiting = sum(record.waiting for record in records)
     for record in records:
