@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import pytest
@@ -18,6 +19,7 @@ from hl_pipeline.notify.channels import Channel, NotDelivered, open_channels
 from hl_pipeline.storage import alert_delivery
 from hl_pipeline.storage.alerts import raise_alert, resolve
 from hl_pipeline.storage.engine import Database
+from hl_pipeline.storage.sql import query
 from hl_pipeline_tests.notify.receiver import Receiver, receiving
 
 CANARY = "canary7secret7token"
@@ -320,6 +322,7 @@ from hl_pipeline.collect.alerting import tell
 from hl_pipeline.model.clock import ManualClock
 from hl_pipeline.notify.channels import open_channels
 from hl_pipeline.storage.engine import Database
+from hl_pipeline.storage.sql import query
 tell(Database(sys.argv[1]), open_channels([sys.argv[2]]), ManualClock(int(sys.argv[3])))
 """
 
@@ -352,8 +355,6 @@ def test_a_sender_killed_between_sending_and_its_mark_sends_at_most_one_duplicat
 
 
 def test_two_senders_at_once_send_each_notice_once(database: Database, clock: ManualClock) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
     ear = Ear()
     with database.connection() as connection:
         for number in range(40):
@@ -409,3 +410,20 @@ def test_a_notice_that_a_sink_never_takes_holds_up_no_other(database: Database, 
         raise_alert(connection, failed_check("thing", "check", "found 3", "mend it"), clock.now_ms())
     lives(database, clock, ear, 5 * MINUTE)
     assert [notice.title for notice in ear.heard] == ["[WARNING] hl_pipeline: check_failed"]
+
+
+def test_news_that_comes_and_goes_while_the_outbox_is_emptied_is_told(
+    database: Database, clock: ManualClock, ear: Ear, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def meanwhile(name: str) -> str:
+        if name == "alert_outbox_drop":
+            with database.connection() as other:
+                raise_alert(other, market_listed("NEW"), clock.now_ms())
+                resolve(other, market_listed("NEW").fingerprint, clock.now_ms())
+        return query(name)
+
+    monkeypatch.setattr(alert_delivery, "query", meanwhile)
+    tell(database, [channel(ear)], clock)
+    monkeypatch.undo()
+    lives(database, clock, ear, 2 * MINUTE)
+    assert ear.kinds == ["firing", "resolved"]
