@@ -63,7 +63,11 @@ class ChannelRecord(NamedTuple):
 
 
 def synchronise(connection: Connection, rules: Sequence[str], found: Sequence[Alert], now_ms: int) -> int:
-    """Makes ``found`` the open alerts of these ``rules``: raises all of them, closes the others; how many it closed."""
+    """Makes ``found`` the open alerts of these ``rules``: raises all of them, closes the others; how many it closed.
+
+    Holds other processes off until the commit: two that found different alerts would lock each other out.
+    """
+    connection.execute(query("alert_fold_lock"))
     rows = [
         {
             "fingerprint": alert.fingerprint,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -427,3 +429,22 @@ def test_news_that_comes_and_goes_while_the_outbox_is_emptied_is_told(
     monkeypatch.undo()
     lives(database, clock, ear, 2 * MINUTE)
     assert ear.kinds == ["firing", "resolved"]
+
+
+def test_two_that_judge_at_once_do_not_lock_each_other_out(
+    database: Database, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = threading.Barrier(2)
+
+    def together(name: str) -> str:
+        if name == "alerts_over":
+            with contextlib.suppress(threading.BrokenBarrierError):
+                both.wait(1)  # where one waits for the other to end they never meet
+        return query(name)
+
+    found(database, clock, late(range(2)))
+    monkeypatch.setattr(alert_delivery, "query", together)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda turn: found(database, clock, late(range(turn, turn + 1))), range(2)))
+    with database.connection() as connection:
+        assert len(alert_delivery.listed(connection, clock.now_ms())) == 1, "who judged last is right"
