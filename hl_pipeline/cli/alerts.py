@@ -25,6 +25,7 @@ from hl_pipeline.storage.health import Meter, gather
 
 _DAY_MS = 86_400_000
 _UNITS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": _DAY_MS}
+_LONGEST_MS = 3650 * _UNITS["d"]
 _SEVERITY = click.Choice([str(severity) for severity in Severity])
 
 
@@ -40,7 +41,10 @@ class Span(click.ParamType):
         match = re.fullmatch(r"([1-9][0-9]{0,6})([smhd])", value)
         if match is None:
             self.fail(f"{value!r} is no duration; write 30m, 2h or 1d", param, ctx)
-        return int(match[1]) * _UNITS[match[2]]
+        span_ms = int(match[1]) * _UNITS[match[2]]
+        if span_ms > _LONGEST_MS:
+            self.fail(f"{value!r} is longer than ten years (3650d); write a shorter one", param, ctx)
+        return span_ms
 
 
 @click.group()

@@ -126,11 +126,18 @@ def _parts(v: Vitals, by_name: Mapping[str, Verdict]) -> dict[str, float | None]
     }
 
 
-def _running(v: Vitals, by_name: Mapping[str, Verdict]) -> float:
-    """Candles landed lately into a database that answers; where Dagster is used its daemon lives and its runs end."""
+def _running(v: Vitals, by_name: Mapping[str, Verdict]) -> float | None:
+    """Candles landed lately into a database that answers; where Dagster is used its daemon lives and its runs end.
+
+    Null when nobody could look at what landed.
+    """
+    if by_name["database_answers"].status is Status.UNHEALTHY:
+        return 0.0
+    if "requests" in v.unmeasured:
+        return None
     since_s = None if v.last_landed_ms is None else (v.now_ms - v.last_landed_ms) / 1000
     landing = since_s is not None and since_s <= 3 * v.period_s + v.settle_s + 60
-    if not landing or by_name["database_answers"].status is Status.UNHEALTHY:
+    if not landing:
         return 0.0
     worths = (_mean(by_name, name) for name in ("daemon_alive", "runs_finish"))
     return min((worth for worth in worths if worth is not None), default=1.0)

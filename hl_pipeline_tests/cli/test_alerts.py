@@ -81,6 +81,7 @@ def test_ack_and_silence(run: Run, heard: Path, trouble: list[int], database: Da
         (["silence", "nonsense"], "no rule 'nonsense'"),
         (["silence", "stale", "--label", "coin"], "NAME=VALUE"),
         (["silence", "stale", "--for", "soon"], "no duration"),
+        (["silence", "stale", "--for", "3651d"], "'3651d' is longer than ten years"),
         (["rule", "nonsense"], "no rule 'nonsense'"),
         (["rule", "stale", "--coin", "BTC", "--threshold", "2"], "--coin goes with"),
         (["rule", "stale", "--threshold", "nan"], "0 or more"),

@@ -174,6 +174,12 @@ def test_what_could_not_be_measured_is_unknown_and_so_is_the_whole(group: str, n
     assert not found.is_blind
 
 
+def test_what_landed_and_could_not_be_looked_at_is_no_news_and_lowers_no_score() -> None:
+    found = report(replace(WELL, last_landed_ms=None, unmeasured={"requests": "it broke"}))
+    assert (found.score, "running" in found.excluded) == (100, True)
+    assert report(replace(WELL, last_landed_ms=None)).score < 100
+
+
 def test_bad_news_outweighs_what_is_unknown() -> None:
     found = report(replace(all_silent(600), unmeasured={"requests": "it broke"}))
     assert found.status is Status.UNHEALTHY
