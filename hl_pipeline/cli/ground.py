@@ -21,6 +21,10 @@ from hl_pipeline.storage.postgres_home import PostgresHome
 from hl_pipeline.storage.roles import Login, dagster_url, login_url
 
 
+#: Fields that are filled in where nobody gave them.
+_FILLED_IN = frozenset({"endpoint", "endpoints"})
+
+
 @dataclass(frozen=True, slots=True)
 class Ground:
     """A migrated database. ``server`` is the embedded Postgres, if that is what it is; else ``place`` is held on it."""
@@ -114,8 +118,11 @@ def as_environment(settings: Settings) -> dict[str, str]:
     given: dict[str, str] = {}
     default = Settings()
     for name, value in settings:
-        # what the profile says is said by the profile: a variable that is set would count as a person's own choice
-        is_said = settings.is_set(name) if name in PROFILED else value != getattr(default, name)
+        # what was given is said though it be the default: the child may inherit another value, which an option overrode
+        is_said = settings.is_set(name) and value is not None
+        # the venue's endpoint counts as given; and a variable that the profile's value set would count as a choice
+        if name in _FILLED_IN or not (is_said or name in PROFILED):
+            is_said = value != getattr(default, name)
         if not is_said and name != "home":
             continue
         given[PREFIX + name.upper()] = _said(value)

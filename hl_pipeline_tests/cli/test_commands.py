@@ -120,6 +120,14 @@ def test_what_a_child_is_told_leaves_the_profile_s_values_to_the_profile() -> No
     assert not again.is_set("settle_seconds")
 
 
+def test_a_child_is_told_what_an_option_chose_though_it_be_the_default() -> None:
+    inherited = {"HL_UI_PORT": "4000", "HL_STREAM": "false"}
+    chosen = Settings.load({**inherited, "HL_UI_PORT": "3000", "HL_STREAM": "true"})
+    child = Settings.load({**inherited, **as_environment(chosen)})
+    assert (child.ui_port, child.stream) == (3000, True)
+    assert not {"HL_ENDPOINT", "HL_ENDPOINTS"} & as_environment(chosen).keys(), "the venue says them"
+
+
 def test_migrate_says_what_it_applied_and_then_that_nothing_is_left(
     run: Run, environ: dict[str, str], empty_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
