@@ -240,11 +240,18 @@ def _drop_month(
 def _exported(
     database: Database, folder: Path, partition: Partition, due: Sequence[MonthContent], now_ms: int
 ) -> list[ExportedFile]:
-    """A file an interval, each read back and named in its folder's manifest."""
+    """A file an interval, each read back and named in its folder's manifest.
+
+    Raises:
+        NeedsAPerson: another database exports into this folder, or it cannot be written to.
+        TryAgain: what was read back is not what was written.
+    """
     from hl_pipeline.storage import parquet_export  # here, because Arrow takes a moment to load
     from hl_pipeline.storage.parquet_schema import LAYOUTS
 
     layout = LAYOUTS[partition.relation]
+    with database.connection() as connection:
+        parquet_export.claim(folder, retention.identity(connection))
     made = []
     for content in due:
         place = parquet_export.month_folder(folder, layout, content.interval, partition.month)

@@ -32,6 +32,8 @@ from hl_pipeline.storage.parquet_schema import DECIMAL, Layout
 from hl_pipeline.storage.sql import query
 
 MANIFEST = "_manifest.json"
+#: Says in a folder of exports whose they are.
+OWNER = "_database.json"
 #: Bytes of CSV that become one row group: about 150,000 candles.
 _BLOCK = 16 * 1024 * 1024
 _SHOWN_DIGITS = 12
@@ -43,6 +45,41 @@ def month_folder(folder: Path, layout: Layout, interval: Interval | None, month:
     if interval is not None:
         place /= f"interval={interval}"
     return place / f"month={to_datetime(month.start_ms):%Y-%m}"
+
+
+def claim(folder: Path, identity: str) -> None:
+    """Mark the folder as this database's; the first caller decides.
+
+    Whatever the database does not know of, ``clear`` takes for the rest of a crash: in another's folder that is the
+    only copy of dropped rows.
+
+    Raises:
+        NeedsAPerson: another database exports here, or the folder cannot be written to.
+    """
+    mark = folder / OWNER
+    try:
+        if not mark.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            aside = folder / f".{os.getpid()}.tmp"
+            try:
+                _write_json(aside, {"database": identity})
+                try:
+                    os.link(aside, mark)
+                except FileExistsError:
+                    pass  # another was quicker
+                except OSError:  # not every file system has links
+                    aside.replace(mark)
+            finally:
+                aside.unlink(missing_ok=True)
+            _flush_folder(folder)
+        owner = json.loads(mark.read_text(encoding="utf-8"))["database"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise NeedsAPerson(f"{mark} cannot be written or read ({error}), nothing was dropped: look at it") from error
+    if owner != identity:
+        raise NeedsAPerson(
+            f"{folder} holds the exports of another database ({owner or 'of no venue'}; this one is {identity}), "
+            "nothing was dropped: give each database a folder of its own in HL_EXPORT_FOLDER"
+        )
 
 
 def export(
@@ -135,10 +172,7 @@ def write_manifest(place: Path, files: Collection[ExportedFile]) -> None:
         "files": [{**asdict(file), "file": Path(file.file).name, "content": str(file.content)} for file in files],
         "content": "sum of the first 64 bits (signed) of the MD5 of each row's columns as text, joined by |",
     }
-    with aside.open("w", encoding="utf-8") as out:
-        json.dump(document, out, indent=2)
-        out.flush()
-        os.fsync(out.fileno())
+    _write_json(aside, document)
     aside.replace(place / MANIFEST)
     _flush_folder(place)
 
@@ -224,6 +258,13 @@ def _scales(scales: str) -> tuple[str, ...]:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write_json(path: Path, document: dict[str, Any]) -> None:
+    with path.open("w", encoding="utf-8") as out:
+        json.dump(document, out, indent=2)
+        out.flush()
+        os.fsync(out.fileno())
 
 
 def _flush_folder(place: Path) -> None:

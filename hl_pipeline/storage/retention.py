@@ -86,6 +86,12 @@ def only_one(database: Database) -> Iterator[None]:
                 session.execute(query("retention_unlock"))
 
 
+def identity(connection: Connection) -> str:
+    """What tells this database from others, and its restored dump from none of them; empty before it is claimed."""
+    row = connection.execute(query("installation_identity")).fetchone()
+    return "" if row is None else str(row[0])
+
+
 def partitions(connection: Connection) -> list[Partition]:
     """All monthly partitions of candles and quotes, the oldest first."""
     return [

@@ -24,6 +24,7 @@ from hl_pipeline.model.retention import DAY_MS, Bounds
 from hl_pipeline.model.span import Span
 from hl_pipeline.storage import asof, derivation, parquet_export, partitions, read, retention, series
 from hl_pipeline.storage.engine import Connection, Database
+from hl_pipeline.storage.migrations import claim_venue
 from hl_pipeline.storage.overview import content_hashes, stored_totals
 from hl_pipeline_tests.dying_retention import POINTS
 from hl_pipeline_tests.exports import (
@@ -380,6 +381,32 @@ def test_a_row_that_no_export_can_hold_keeps_its_month(database: Database, tmp_p
     with database.connection() as connection:
         assert count(connection, Interval.H1, FEBRUARY) == 28 * 24
         assert series.violations(connection) == []
+
+
+def test_the_exports_of_another_database_stay_where_they_are(database: Database, tmp_path: Path) -> None:
+    filled(database, ["BTC"])
+    with database.connection() as connection:
+        claim_venue(connection, "sandbox")
+    apply(database, HOURS, tmp_path, LATER_MS)
+    files = sorted(tmp_path.rglob("*.parquet"))
+    assert files
+    another = (
+        "update hl.installation set venue = 'testnet'",
+        "delete from hl.export_file",
+        "delete from hl.exported_slots",
+    )
+    with database.connection() as connection:
+        for statement in another:
+            connection.execute(statement.encode())
+        late_candle(connection, "BTC", Interval.H1, FEBRUARY.start_ms)
+        before = candles(connection)
+    report = apply(database, HOURS, tmp_path, LATER_MS)
+    assert sorted(tmp_path.rglob("*.parquet")) == files, "the only copy of what the first has dropped"
+    assert "holds the exports of another database (sandbox, of " in report.kept[0]
+    assert "HL_EXPORT_FOLDER" in report.kept[0]
+    with database.connection() as connection:
+        assert candles(connection) == before
+    assert apply(database, HOURS, tmp_path / "own", LATER_MS).kept == []
 
 
 def test_two_retentions_do_not_meet(database: Database, tmp_path: Path) -> None:
