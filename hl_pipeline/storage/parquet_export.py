@@ -59,7 +59,7 @@ def claim(folder: Path, identity: str) -> None:
     mark = folder / OWNER
     try:
         if not mark.exists():
-            folder.mkdir(parents=True, exist_ok=True)
+            _make(folder)
             aside = folder / f".{os.getpid()}.tmp"
             try:
                 _write_json(aside, {"database": identity})
@@ -96,7 +96,7 @@ def export(
     place = month_folder(folder, layout, interval, month)
     aside = place / f".{os.getpid()}.tmp"
     try:
-        place.mkdir(parents=True, exist_ok=True)
+        _make(place)
         try:
             written = _write(connection, aside, layout, interval, month)
             sha256 = _sha256(aside)
@@ -258,6 +258,14 @@ def _scales(scales: str) -> tuple[str, ...]:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _make(place: Path) -> None:
+    """Make a folder and those above it, each on the disk: a power cut must not take the way to a file."""
+    missing = [folder for folder in (place, *place.parents) if not folder.exists()]
+    place.mkdir(parents=True, exist_ok=True)
+    for folder in missing:
+        _flush_folder(folder.parent)
 
 
 def _write_json(path: Path, document: dict[str, Any]) -> None:

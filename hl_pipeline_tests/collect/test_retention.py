@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -407,6 +408,25 @@ def test_the_exports_of_another_database_stay_where_they_are(database: Database,
     with database.connection() as connection:
         assert candles(connection) == before
     assert apply(database, HOURS, tmp_path / "own", LATER_MS).kept == []
+
+
+def test_every_folder_on_the_way_to_a_file_is_on_the_disk_before_its_rows_go(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(database, ["BTC"])
+    flushed: set[str] = set()
+    inner = os.fsync
+
+    def fsync(handle: int) -> None:
+        flushed.add(os.readlink(f"/proc/self/fd/{handle}"))
+        inner(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    report = apply(database, HOURS, tmp_path / "a" / "b", LATER_MS)
+    for file in report.files:
+        # a folder that was just made is an entry in the one above it
+        above = (tmp_path / "a" / "b" / file.file).relative_to(tmp_path).parents
+        assert {str(tmp_path / folder) for folder in above} <= flushed
 
 
 def test_two_retentions_do_not_meet(database: Database, tmp_path: Path) -> None:
