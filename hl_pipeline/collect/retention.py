@@ -229,6 +229,9 @@ def _drop_month(
         except PipelineError as error:
             report.kept.append(f"{name}: {error}")
             return
+        except OSError as error:
+            report.kept.append(f"{name}: {error}; nothing was dropped, see to {folder} (HL_EXPORT_FOLDER)")
+            return
         if not why:
             report.files += files
             for file in files:

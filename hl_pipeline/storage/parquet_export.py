@@ -172,8 +172,11 @@ def write_manifest(place: Path, files: Collection[ExportedFile]) -> None:
         "files": [{**asdict(file), "file": Path(file.file).name, "content": str(file.content)} for file in files],
         "content": "sum of the first 64 bits (signed) of the MD5 of each row's columns as text, joined by |",
     }
-    _write_json(aside, document)
-    aside.replace(place / MANIFEST)
+    try:
+        _write_json(aside, document)
+        aside.replace(place / MANIFEST)
+    finally:
+        aside.unlink(missing_ok=True)
     _flush_folder(place)
 
 

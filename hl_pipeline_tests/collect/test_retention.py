@@ -410,6 +410,20 @@ def test_the_exports_of_another_database_stay_where_they_are(database: Database,
     assert apply(database, HOURS, tmp_path / "own", LATER_MS).kept == []
 
 
+def test_a_manifest_that_cannot_be_written_keeps_its_month_and_the_others_go(
+    database: Database, tmp_path: Path
+) -> None:
+    filled(database, ["BTC"])
+    (tmp_path / "candles" / "interval=1h" / "month=2026-02" / parquet_export.MANIFEST).mkdir(parents=True)
+    report = apply(database, HOURS, tmp_path, LATER_MS)
+    assert [why.partition(":")[0] for why in report.kept] == ["candles 2026-02"]
+    assert "nothing was dropped" in report.kept[0]
+    with database.connection() as connection:
+        assert count(connection, Interval.H1, FEBRUARY) == 28 * 24
+        assert count(connection, Interval.H1, MARCH) == count(connection, Interval.H1, JANUARY) == 0
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
 def test_every_folder_on_the_way_to_a_file_is_on_the_disk_before_its_rows_go(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
