@@ -20,7 +20,6 @@ from hl_pipeline.storage.migrations import MigrationReport, claim_venue, migrate
 from hl_pipeline.storage.postgres_home import PostgresHome
 from hl_pipeline.storage.roles import Login, dagster_url, login_url
 
-
 #: Fields that are filled in where nobody gave them.
 _FILLED_IN = frozenset({"endpoint", "endpoints"})
 

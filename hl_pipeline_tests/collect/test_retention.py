@@ -432,7 +432,7 @@ def test_every_folder_on_the_way_to_a_file_is_on_the_disk_before_its_rows_go(
     inner = os.fsync
 
     def fsync(handle: int) -> None:
-        flushed.add(os.readlink(f"/proc/self/fd/{handle}"))
+        flushed.add(str(Path(f"/proc/self/fd/{handle}").readlink()))
         inner(handle)
 
     monkeypatch.setattr(os, "fsync", fsync)
