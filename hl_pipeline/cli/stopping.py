@@ -23,6 +23,12 @@ _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 LAST_SECONDS = 12.0
 
 
+def ending() -> tuple[signal.Signals, ...]:
+    """The signals that end a command here; a closed terminal does not where `nohup` had it ignored."""
+    is_deaf = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return tuple(number for number in _ENDING if not (is_deaf and number is signal.SIGHUP))
+
+
 class StopSignals:
     """What was heard; ``exit_code`` is what a shell gives a process that the first signal ended."""
 
@@ -40,7 +46,7 @@ class StopSignals:
 
 @contextmanager
 def stopping() -> Iterator[StopSignals]:
-    """Hear SIGTERM, SIGINT (Ctrl-C) and SIGHUP while the block runs; give its ``halt`` to whatever works.
+    """Hear SIGTERM, SIGINT (Ctrl-C) and, but under `nohup`, SIGHUP; give its ``halt`` to whatever works in the block.
 
     Work given up for it leaves the block as the exit code, with a line that says so.
     """
@@ -52,7 +58,7 @@ def stopping() -> Iterator[StopSignals]:
             os._exit(signals.exit_code)
 
     threading.Thread(target=watch, name="stopping", daemon=True).start()
-    kept = {number: signal.signal(number, signals.hear) for number in _ENDING}
+    kept = {number: signal.signal(number, signals.hear) for number in ending()}
     try:
         yield signals
     except Halted as halted:

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
+from hl_pipeline.cli.stopping import ending
 from hl_pipeline.model.failure import NeedsAPerson
 from hl_pipeline.model.halt import Halt
 
@@ -52,7 +53,7 @@ class Program:
 
 
 class Stop:
-    """A wish to stop: SIGTERM, SIGINT (Ctrl-C) or SIGHUP. ``at_once`` from the second signal on."""
+    """A wish to stop: SIGTERM, SIGINT (Ctrl-C) or, but under `nohup`, SIGHUP. ``at_once`` from the second signal on."""
 
     def __init__(self) -> None:
         self._halt = Halt()
@@ -77,8 +78,7 @@ class Stop:
     @contextlib.contextmanager
     def listening(self) -> Iterator[Stop]:
         """Take the signals while the block runs."""
-        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-        kept = {number: signal.signal(number, self.request) for number in numbers}
+        kept = {number: signal.signal(number, self.request) for number in ending()}
         try:
             yield self
         finally:

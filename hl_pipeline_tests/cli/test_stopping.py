@@ -16,6 +16,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from hl_pipeline.cli.demo.command import Unwinding
+from hl_pipeline.cli.stopping import stopping
+from hl_pipeline.cli.supervisor import Stop
 from hl_pipeline.defs.launch import prepare_instance
 from hl_pipeline.sandbox.faults import Fault, FaultKind
 from hl_pipeline.sandbox.server import RunningSandbox
@@ -38,6 +41,38 @@ select
         where datname = current_database() and application_name = 'hl_pipeline'
     )
 """
+
+
+@contextmanager
+def hangup_ignored() -> Iterator[None]:
+    """As `nohup` starts a process."""
+    kept = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, kept)
+
+
+def test_under_nohup_a_closed_terminal_stops_nothing() -> None:
+    with hangup_ignored():
+        with stopping() as signals:
+            signal.raise_signal(signal.SIGHUP)
+        with Stop().listening() as stop:
+            signal.raise_signal(signal.SIGHUP)
+        with Unwinding():
+            signal.raise_signal(signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    assert not signals.halt.wanted
+    assert not stop.wanted
+
+
+def test_elsewhere_it_stops() -> None:
+    with stopping() as signals:
+        signal.raise_signal(signal.SIGHUP)
+    with Stop().listening() as stop:
+        signal.raise_signal(signal.SIGHUP)
+    assert signals.exit_code == 128 + signal.SIGHUP
+    assert stop.wanted
 
 
 @contextmanager

@@ -31,14 +31,13 @@ from hl_pipeline.cli.prepare import prepare
 from hl_pipeline.cli.screen import console, table
 from hl_pipeline.cli.station import require_ui_port
 from hl_pipeline.cli.status import coverage_table
+from hl_pipeline.cli.stopping import ending
 from hl_pipeline.cli.supervisor import Stop, hold_port
 from hl_pipeline.cli.up import keep_running
 from hl_pipeline.model.failure import SchemaMismatch
 from hl_pipeline.model.interval import MINUTE_MS
 from hl_pipeline.model.tariff import EXCHANGE_WEIGHT_PER_MINUTE
 from hl_pipeline.settings import Settings
-
-_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 @click.command()
@@ -141,7 +140,7 @@ class Unwinding:
         self.is_leaving = False
 
     def __enter__(self) -> Unwinding:
-        self._kept = {number: signal.signal(number, self._leave) for number in _ENDING}
+        self._kept = {number: signal.signal(number, self._leave) for number in ending()}
         return self
 
     def __exit__(self, *_: object) -> None:
