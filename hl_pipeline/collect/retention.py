@@ -144,17 +144,18 @@ def restore(
     from hl_pipeline.storage.parquet_schema import LAYOUTS
 
     layout = LAYOUTS[relation]
-    Partitions(database, relation).ensure(month.start_ms, month.end_ms - 1)
     found: dict[str, int] = {}
     with retention.only_one(database):
         with database.connection() as connection:
             files = retention.files(connection, relation, month, interval)
-        for exported, restored_ms in files:
-            if restored_ms is None:
-                with database.connection() as connection:
-                    found[exported.file] = parquet_restore.load_again(
-                        connection, folder, layout, exported, month, now_ms=now_ms
-                    )
+        away = [exported for exported, restored_ms in files if restored_ms is None]
+        if away:
+            Partitions(database, relation).ensure(month.start_ms, month.end_ms - 1)
+        for exported in away:
+            with database.connection() as connection:
+                found[exported.file] = parquet_restore.load_again(
+                    connection, folder, layout, exported, month, now_ms=now_ms
+                )
     return found
 
 
