@@ -15,7 +15,7 @@ from hl_pipeline.cli.stopping import stopping
 from hl_pipeline.collect import retention as engine
 from hl_pipeline.collect.retention import RetentionReport, Survey
 from hl_pipeline.model.halt import Halted
-from hl_pipeline.model.interval import Interval, to_datetime
+from hl_pipeline.model.interval import Interval, to_datetime, to_ms
 from hl_pipeline.model.month import months_in
 from hl_pipeline.model.retention import DAY_MS, FOREVER, Bounds, Kind
 from hl_pipeline.model.span import Span
@@ -45,11 +45,10 @@ class Month(click.ParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Span:
         """``2026-01`` as its span."""
         try:
-            at = datetime.strptime(f"{value}-01+0000", "%Y-%m-%d%z")
+            start_ms = to_ms(datetime.strptime(f"{value}-01+0000", "%Y-%m-%d%z"))
+            return months_in(Span(start_ms, start_ms + 1))[0]
         except ValueError:
             self.fail(f"{value!r} is no month: write it like 2026-01", param, ctx)
-        start_ms = round(at.timestamp() * 1000)
-        return months_in(Span(start_ms, start_ms + 1))[0]
 
 
 @click.group(invoke_without_command=True)
@@ -64,6 +63,9 @@ def retention(ctx: click.Context, applies: bool, as_json: bool) -> None:
     holds what the table holds. Exit 1 when a month that is due had to stay.
     """
     if ctx.invoked_subcommand is not None:
+        if applies or as_json:
+            option = "--apply" if applies else "--json"
+            raise click.UsageError(f"{option} does not go with {ctx.invoked_subcommand}: leave it out")
         return
     settings = Settings.load()
     with stopping() as signals, open_pipeline(settings, only_looks=True, halt=signals.halt) as pipeline:

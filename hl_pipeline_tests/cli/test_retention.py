@@ -87,3 +87,25 @@ def test_dagsters_records_are_looked_at_where_there_are_some(
     assert run("env").exit_code == 0, "it makes Dagster's home"
     (line,) = [line for line in json.loads(run("retention", "--json").output)["due"] if "Dagster" in line["kind"]]
     assert (line["rows"], line["bound_days"]) == (0, 7)
+
+
+@pytest.mark.parametrize("month", ["9999-12", "2026-13", "january"])
+def test_what_is_no_month_is_said_to_be_none(run: Run, month: str) -> None:
+    told = run("retention", "restore", month)
+    assert told.exit_code == 2
+    assert f"{month!r} is no month: write it like 2026-01" in told.stderr
+
+
+def test_a_month_of_which_no_file_is_away_leaves_nothing_behind(run: Run, database: Database) -> None:
+    told = run("retention", "restore", "2031-01")
+    assert told.exit_code == 0
+    assert "Nothing to load" in told.output
+    with database.connection() as connection:
+        assert connection.execute(b"select to_regclass('hl.candle_2031_01')").fetchone() == (None,)
+
+
+@pytest.mark.parametrize("option", ["--apply", "--json"])
+def test_an_option_of_the_look_is_not_silently_passed_over_by_restore(run: Run, option: str) -> None:
+    told = run("retention", option, "restore", "2026-01")
+    assert told.exit_code == 2
+    assert f"{option} does not go with restore" in told.stderr
