@@ -169,13 +169,13 @@ def _chosen(
         span = unsettled_span([state for state in states if not coins or state.key.coin in coins], now_ms)
         if span is None:
             return None
-        return Chosen(coins or tracked, wanted, Span(start_ms or span.start_ms, end_ms or span.end_ms), True)
+        start_ms = span.start_ms if start_ms is None else start_ms
     if start_ms is None:
         raise click.UsageError("--from is missing: name the first day, or --incomplete for what earlier runs left")
     window = Span(start_ms, min(end_ms or now_ms, now_ms))
     if window.length_ms <= 0:
         raise click.UsageError("--from must lie before --to and before now")
-    return Chosen(coins or tracked, wanted, window)
+    return Chosen(coins or tracked, wanted, window, incomplete)
 
 
 def _learn_markets(pipeline: Pipeline) -> None:

@@ -140,3 +140,14 @@ def test_interrupted_it_keeps_what_it_has_and_says_what_is_left(
     assert run("backfill", "--from", TWENTY_DAYS_AGO).exit_code == 0
     repeated = set(asked(exchange)[len(before) :]) & set(before)
     assert not repeated, "a request under way at the interrupt still lands"
+
+
+@pytest.mark.parametrize("days", [("--from", "2999-12-01"), ("--from", "2026-11-20", "--to", "2026-11-10")])
+def test_what_is_incomplete_is_not_said_to_be_settled_for_days_that_hold_no_time(
+    run: Run, environ: dict[str, str], days: tuple[str, ...]
+) -> None:
+    run(*BTC)
+    told = run("backfill", "--incomplete", "--dry-run", *days)
+    assert told.exit_code == 2
+    assert "--from must lie before --to and before now" in told.stderr
+    assert "is settled" not in told.output
