@@ -154,7 +154,12 @@ def attach(home: Path, *, patience_seconds: float = 60.0) -> Server | None:
     pid = postmaster.running(folder)
     if pid is None or postmaster.is_stopping(folder):
         return None
-    port = postmaster.wait_until_ready(folder, None, patience_seconds)
+    try:
+        port = postmaster.wait_until_ready(folder, None, patience_seconds)
+    except DatabaseUnavailable:
+        if postmaster.running(folder) is None or postmaster.is_stopping(folder):
+            return None  # it was told to end between two looks
+        raise
     return Server(pid, port, folder.password(), owned=False)
 
 

@@ -84,7 +84,7 @@ def wait_until_ready(home: PostgresHome, process: subprocess.Popen[bytes] | None
 
     Raises:
         NeedsAPerson: the server ended while starting.
-        DatabaseUnavailable: not ready after ``patience_seconds``; it is left to go on.
+        DatabaseUnavailable: not ready after ``patience_seconds``; it is left to go on. Or somebody ends it.
     """
     deadline = time.monotonic() + patience_seconds
     while True:
@@ -93,7 +93,7 @@ def wait_until_ready(home: PostgresHome, process: subprocess.Popen[bytes] | None
             return int(lines[3])
         if process is not None and process.poll() is not None:
             raise NeedsAPerson(f"Postgres ended while starting, saying: {_last_words(home)} (see {home.logs})")
-        if process is None and running(home) is None:
+        if process is None and (running(home) is None or _status(lines) == "stopping"):
             raise DatabaseUnavailable(f"the Postgres in {home.root} ended while starting: try again (see {home.logs})")
         if time.monotonic() > deadline:
             raise DatabaseUnavailable(

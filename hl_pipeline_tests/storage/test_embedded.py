@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import pwd
 import shutil
@@ -24,7 +25,7 @@ import pytest
 from hl_pipeline.model.failure import AlreadyRunning, DatabaseUnavailable, NeedsAPerson, SchemaMismatch
 from hl_pipeline.storage import postmaster, root_ways
 from hl_pipeline.storage.embedded import EmbeddedPostgres, Server, attach
-from hl_pipeline.storage.postgres_home import find_binaries
+from hl_pipeline.storage.postgres_home import PostgresHome, find_binaries
 
 ROOT = Path(__file__).resolve().parents[2]
 NOBODY = 65534
@@ -272,6 +273,24 @@ def test_a_server_that_is_being_stopped_is_not_joined_and_its_owner_starts_a_new
             again = postgres.start()
         assert again.pid != server.pid
         assert counted(again) == 0
+    finally:
+        postgres.stop()
+
+
+def test_a_server_that_is_told_to_stop_while_somebody_joins_it_is_not_waited_for(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    postgres = EmbeddedPostgres(home)
+    server = postgres.start()
+    really, looks = postmaster.is_stopping, itertools.count()
+    try:
+        with psycopg.connect(server.dsn()):
+            os.kill(server.pid, signal.SIGTERM)
+            while not really(PostgresHome(home)):
+                assert postgres.is_running()
+            # the first look came a moment before
+            monkeypatch.setattr(postmaster, "is_stopping", lambda folder: next(looks) > 0 and really(folder))
+            assert attach(home) is None
     finally:
         postgres.stop()
 
