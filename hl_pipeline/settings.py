@@ -237,7 +237,11 @@ class Settings(BaseModel):
     @field_validator("home")
     @classmethod
     def _absolute(cls, home: Path) -> Path:
-        return home.expanduser().absolute()
+        home = home.expanduser().absolute()
+        for place in (home, *home.parents):
+            if place.exists() and not place.is_dir():
+                raise ValueError(f"{place} is no folder; name one that exists or can be made")
+        return home
 
     @field_validator("markets")
     @classmethod

@@ -354,3 +354,11 @@ def test_a_refused_password_is_not_shown(name: str) -> None:
 def test_a_viewers_password_without_a_viewer_is_a_mistake() -> None:
     with pytest.raises(InvalidSetting, match="HL_VIEWER_PORT"):
         Settings.load({"HL_VIEWER_PASSWORD": "correct horse battery"})
+
+
+def test_a_home_that_is_or_lies_in_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for home in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(InvalidSetting, match="file is no folder"):
+            Settings.load({"HL_HOME": str(home)})
+    assert Settings.load({"HL_HOME": str(tmp_path / "new" / "one")}).home == tmp_path / "new" / "one"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 
 import click
@@ -128,7 +129,20 @@ def _block(ground: Ground, station: Station) -> str:
             else f"  Database     {ground.database.address}",
             f"  Logs         {settings.venue_home / 'log'}",
             f"  Stream       {'on: hl stream, kept running' if settings.stream else 'off (HL_STREAM=false)'}",
+            *([f"  Commands     {_as_here(settings)} hl status"] if settings.venue == "sandbox" else []),
             "  Schedules and sensors are on, but for those you turned off (hl start --list). Ctrl-C stops everything.",
             "",
         )
     )
+
+
+def _as_here(settings: Settings) -> str:
+    """The variables with which a command in another terminal speaks of the same sandbox."""
+    variables = {
+        "HL_VENUE": str(settings.venue),
+        "HL_HOME": str(settings.home),
+        "HL_ENDPOINT": settings.endpoint,
+        "HL_UNIVERSE": str(settings.universe),
+        "HL_MARKETS": ",".join(settings.markets),
+    }
+    return " ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())

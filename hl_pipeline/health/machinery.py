@@ -117,7 +117,7 @@ def on_automation(v: Vitals) -> Verdict:
     status = Status.DEGRADED if off else Status.HEALTHY
     text = f"{len(ESSENTIAL) - len(off)} of {len(ESSENTIAL)} schedules and sensors that are needed are on"
     text += f"; off: {', '.join(off)}" if off else ""
-    todo = "turn them on under Automation in the Dagster UI; `hl up` does so at its start"
+    todo = "`hl start NAME`, or turn them on under Automation in the Dagster UI"
     numbers: dict[str, float | int | str | None] = {
         "on": len(ESSENTIAL) - len(off),
         "needed": len(ESSENTIAL),

@@ -97,3 +97,21 @@ def test_what_the_stream_lands_keeps_the_store_fresh_and_counts_as_no_request(da
         )
         vitals = health.gather(connection, NOW_MS, 60.0)
     assert (vitals.fetches, vitals.fetch_p50_ms, vitals.last_landed_ms) == (1, 40, NOW_MS - 1_000)
+
+
+def test_what_is_over_lowers_no_confidence(database: Database) -> None:
+    with database.connection() as connection:
+        world(connection)
+        connection.execute("delete from hl.confidence")
+        connection.execute(
+            "insert into hl.confidence (series_id, scored_at, score, grade, weakest, components, reasons)"
+            " select series_id, %s, case when coin = 'BTC' then 1 else 0 end, 'good', 'agreement', '{}', '[]'"
+            " from hl.series join hl.market using (market_id)",
+            (to_datetime(NOW_MS),),
+        )
+        before = health.gather(connection, NOW_MS, 60.0).trust
+        connection.execute("update hl.market set is_delisted = true, delisted_seen = last_seen where coin = 'ETH'")
+        after = health.gather(connection, NOW_MS, 60.0).trust
+    assert before is not None
+    assert after is not None
+    assert (before.mean_confidence, after.mean_confidence) == (0.5, 1.0)

@@ -1,4 +1,5 @@
--- How many tracked series have a confidence, and what is the mean of the newest?
+-- How many series of tracked, listed markets have a confidence, and what is the mean of the newest? Of what is over
+-- nothing new can be witnessed.
 select count(*), avg(newest.score)::float8
 from hl.series
 join hl.market using (market_id)
@@ -9,4 +10,4 @@ cross join lateral (
     order by confidence.scored_at desc
     limit 1
 ) as newest
-where market.tracked
+where market.tracked and not market.is_delisted and series.ended_at is null

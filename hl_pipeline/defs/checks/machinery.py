@@ -20,7 +20,7 @@ _MACHINERY = {
     "runs_finish": "No run waits for a quarter of an hour or hangs, and no job's newest run failed. When it fails: "
     "open the run, its log says why; terminate one that hangs, the next tick plans anew.",
     "automation_on": "The schedules and sensors without which the pipeline stands still, blind or mute are on. When it "
-    "fails: turn them on under Automation; `hl up` does so at its start.",
+    "fails: `hl start NAME`, or turn them on under Automation.",
     "disk_has_room": "The disk of our folder has room: at least 10 % or 5 GB (an error under 3 % and 500 MB). When it "
     "fails: free some; Postgres stops writing when nothing is left.",
     "memory_bounded": "The process that reports holds at most 2,048 MB. When it fails: restart it, and report it.",
