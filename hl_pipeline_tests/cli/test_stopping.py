@@ -44,9 +44,9 @@ select
 
 
 @contextmanager
-def hangup_ignored() -> Iterator[None]:
-    """As `nohup` starts a process."""
-    kept = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+def hangup(handled: signal.Handlers) -> Iterator[None]:
+    """Ignored, as `nohup` starts a process, or as a terminal does; the tests themselves may run under either."""
+    kept = signal.signal(signal.SIGHUP, handled)
     try:
         yield
     finally:
@@ -54,7 +54,7 @@ def hangup_ignored() -> Iterator[None]:
 
 
 def test_under_nohup_a_closed_terminal_stops_nothing() -> None:
-    with hangup_ignored():
+    with hangup(signal.SIG_IGN):
         with stopping() as signals:
             signal.raise_signal(signal.SIGHUP)
         with Stop().listening() as stop:
@@ -67,10 +67,11 @@ def test_under_nohup_a_closed_terminal_stops_nothing() -> None:
 
 
 def test_elsewhere_it_stops() -> None:
-    with stopping() as signals:
-        signal.raise_signal(signal.SIGHUP)
-    with Stop().listening() as stop:
-        signal.raise_signal(signal.SIGHUP)
+    with hangup(signal.SIG_DFL):
+        with stopping() as signals:
+            signal.raise_signal(signal.SIGHUP)
+        with Stop().listening() as stop:
+            signal.raise_signal(signal.SIGHUP)
     assert signals.exit_code == 128 + signal.SIGHUP
     assert stop.wanted
 
