@@ -43,7 +43,8 @@ def died(environ: dict[str, str], *arguments: str) -> subprocess.CompletedProces
 def test_a_crash_is_printed_without_secrets_and_is_one_event(ground: dict[str, str], server: Sentry) -> None:
     del ground["HL_DATABASE_URL"]
     home = Path(ground["HL_HOME"]) / PASSWORD
-    home.write_text("a file where a folder should be")
+    home.mkdir()
+    (home / "sandbox").write_text("a file where a folder should be")
     done = died({**ground, "HL_HOME": str(home), "HL_UI_PASSWORD": PASSWORD}, "db", "start")
     assert done.returncode == 1
     assert "Traceback" in done.stderr
