@@ -277,14 +277,11 @@ def a_bad_day(stage: Stage) -> None:
         HL_SENTRY_DSN=f"http://{CANARIES['sentry key']}@elsewhere.example/1",
         HL_PERIOD_SECONDS=CANARIES["viewer"],
     )
-    stage.hl(
-        "crash",
-        "db",
-        "start",
-        HL_DATABASE_URL="",
-        HL_DAGSTER_DATABASE_URL="",
-        HL_HOME=f"/dev/null/{CANARIES['interface']}",
-    )
+    with tempfile.TemporaryDirectory() as elsewhere:  # its name is a secret, and is not to be found where we look
+        home = Path(elsewhere) / CANARIES["interface"]
+        home.mkdir()
+        (home / stage.environ["HL_VENUE"]).write_text("a file where a folder should be")
+        stage.hl("crash", "db", "start", HL_DATABASE_URL="", HL_DAGSTER_DATABASE_URL="", HL_HOME=str(home))
     crash = "from hl_pipeline.cli import main, stream\nimport os, sys\nsys.argv = ['hl', 'stream']\n"
     crash += "async def broken(*_): raise RuntimeError('the stream saw ' + os.environ['HL_TEST_SAID'])\n"
     crash += "stream.follow = broken\nmain.main()"
