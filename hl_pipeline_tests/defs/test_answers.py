@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import dagster as dg
 import pytest
 
+from hl_pipeline.defs import assets as assets_
 from hl_pipeline.defs.assets.backfill_forecast import backfill_forecast
 from hl_pipeline.defs.describe import NEXT_STEP
 from hl_pipeline.defs.launch import run_job
@@ -19,6 +22,7 @@ from hl_pipeline_tests.fakes import FakeExchange
 from hl_pipeline_tests.funding_rates import HOUR, FundingExchange, hourly
 
 NOON = NOW // HOUR * HOUR
+ASSETS = Path(assets_.__path__[0])
 PAGE = {"fresh?", "whole?", NEXT_STEP}
 
 
@@ -103,6 +107,15 @@ def test_the_page_of_the_health_log_names_who_is_ill_and_the_step_of_the_worst(
     assert str(told["whole?"]).startswith("no: ")
     assert "fresh_15m (" in str(told["whole?"])
     assert str(told[NEXT_STEP]) != "nothing"
+
+
+def test_every_job_that_a_page_says_to_run_exists(pipeline: Pipeline) -> None:
+    jobs = {job.name for job in build(pipeline=pipeline).get_repository_def().get_all_jobs()}
+    told = {
+        name for source in ASSETS.glob("*.py") for name in re.findall(r"\bthe job (\w+)", source.read_text("utf-8"))
+    }
+    assert told >= {"collect", "drain_gaps", "apply_retention"}
+    assert told <= jobs
 
 
 def test_a_promise_that_is_missed_is_named_with_its_page(

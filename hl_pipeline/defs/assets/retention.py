@@ -102,7 +102,9 @@ def _answered(seen: Survey, runs: DueRuns, report: RetentionReport, *, is_dry: b
         return answers(whole="yes: all that was due is dropped", step="nothing")
     if seen.is_empty and not runs.run_ids:
         return answers(whole="yes: nothing is due", step="nothing")
-    return answers(whole="no: something is due, and this was a dry run", step="run the job retention without dry_run")
+    return answers(
+        whole="no: something is due, and this was a dry run", step="run the job apply_retention without dry_run"
+    )
 
 
 def _months(seen: Survey) -> Sequence[DueRows]:
